@@ -1,0 +1,49 @@
+# make help lists the targets. All that they need is Go; see CONTRIBUTING.md.
+
+GO ?= go
+export CGO_ENABLED ?= 0
+
+.PHONY: help build demo test bench lint clean test-engines sim fuzz lab-up lab-down
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+build: ## build bin/roll, and bin/roll-init
+	$(GO) build -trimpath -ldflags "-s -w" -o bin/ ./cmd/...
+
+demo: ## roll a real service behind a real Traefik under load
+	$(GO) run ./internal/demo
+
+test: ## lint, unit tests, end-to-end tests; the last line counts
+	@$(GO) run ./internal/suite test
+
+lint: ## gofmt, go vet, staticcheck
+	@$(GO) run ./internal/suite lint
+
+bench: ## where the time of a roll goes
+	$(GO) run ./internal/bench
+
+test-engines: ## the end-to-end tests on Engine 20.10 and 28.5
+	@$(GO) run ./internal/suite engines
+
+SIM_WORLDS ?= 100000
+sim: ## many random worlds with faults
+	SIM_WORLDS=$(SIM_WORLDS) $(GO) test -count=1 -timeout 4h -run Sim ./deploy/...
+
+FUZZ_TIME ?= 30s
+fuzz: ## every fuzz target for FUZZ_TIME
+	@for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "== $$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ_TIME) $$package || exit 1; \
+		done; \
+	done
+
+lab-up: ## bring up engine, Compose, Traefik and images
+	@$(GO) run ./internal/lab/cmd/lab up
+
+lab-down: ## take down what lab-up started
+	@$(GO) run ./internal/lab/cmd/lab down
+
+clean: lab-down ## remove what was built; the lab's caches stay
+	rm -rf bin dist

@@ -1,0 +1,28 @@
+// Command roll deploys new versions of Compose services without losing a
+// request. It also works as the docker CLI plugin `docker roll`.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, cancel := context.WithCancel(context.Background())
+	giveUp := make(chan struct{})
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// A closed pipe must not end a roll half way. Notify, not Ignore: programs
+	// that roll starts would inherit an ignored signal.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		close(giveUp)
+	}()
+	code := Run(ctx, os.Args, Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), GiveUp: giveUp})
+	os.Exit(code)
+}
