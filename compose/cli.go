@@ -172,6 +172,20 @@ func (c *CLI) Hash(ctx context.Context, services ...string) (map[string]string, 
 	return hashes, nil
 }
 
+// Resolved is the same Compose on the project as Compose itself has resolved
+// it. `config --hash` leaves the content of env_file out of a hash, whereas
+// `up` takes it in (compose cmd/compose/config.go runHash); of a resolved
+// project both give the same.
+func (c *CLI) Resolved(ctx context.Context) (*CLI, error) {
+	out, err := c.run(ctx, []string{"config"}, nil)
+	if err != nil {
+		return nil, fmt.Errorf("have Compose resolve the project: %w", err)
+	}
+	resolved := *c
+	resolved.call.Files, resolved.call.Input = []string{"-"}, []byte(out)
+	return &resolved, nil
+}
+
 // up is the one command that creates replicas. Images are pulled before, so
 // that creation never waits for a registry: --pull never overrides the
 // service's pull_policy, which is not part of the hash. -y is never given:

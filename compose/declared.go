@@ -60,6 +60,7 @@ func declared(model *types.Project, config types.ServiceConfig, environment type
 		Name:          config.Name,
 		Image:         config.Image,
 		Build:         config.Build != nil,
+		EnvFiles:      len(config.EnvFiles) > 0,
 		Replicas:      config.GetScale(),
 		StopSignal:    config.StopSignal,
 		Labels:        config.Labels,

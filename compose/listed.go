@@ -1,7 +1,6 @@
 package compose
 
 import (
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -103,8 +102,4 @@ func restarted(before, now string, elapsed time.Duration) bool {
 	low, _, ok := age(before)
 	_, high, okNow := age(now)
 	return ok && okNow && high < low+elapsed
-}
-
-func (l listed) String() string {
-	return fmt.Sprintf("%s %s %s", l.status, l.state, l.health)
 }

@@ -32,7 +32,7 @@ func TestStaleReplicasAreOutdated(t *testing.T) {
 {"id":"Container shop-web-2","status":"Recreate"}
 {"id":"Container shop-web-2","status":"Recreated"}
 {"id":"Container shop-web-3","status":"Recreate"}
-{"error":true,"message":"Could not find the file / in container shop-web-3"}
+{"error":true,"message":"Could not find the file / in container 654d00607b6f_shop-web-3"}
 {"id":"Network shop_front","status":"Removed"}
 `))
 	if err != nil {

@@ -49,7 +49,7 @@ const dryRun = "DRY-RUN MODE -"
 
 var (
 	volumeQuestion = regexp.MustCompile(`Volume "([^"]+)" exists but doesn't match configuration`)
-	copyFailure    = regexp.MustCompile(`Could not find the file .* in container (\S+)`)
+	copyFailure    = regexp.MustCompile(`Could not find the file .* in container (?:[0-9a-f]{12}_)?(\S+)`) // the prefix: while it is recreated
 	kinds          = []string{"Container", "Network", "Volume", "Image"}
 	coarse         = []string{"", "Working", "Done", "Warning", "Error"}
 )

@@ -48,6 +48,7 @@ type Service struct {
 	Name          string
 	Image         string // resolved reference; <project>-<service> when it is only built
 	Build         bool   // has a build section
+	EnvFiles      bool   // has env_file: see CLI.Resolved
 	Replicas      int    // deploy.replicas or scale; 1 when absent
 	Update        Update
 	Rollback      Update

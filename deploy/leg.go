@@ -37,8 +37,8 @@ type leg struct {
 	phase   Phase
 	since   time.Time
 	budget  time.Duration
-	last    string // the last thing seen, for errors and tables
-	busy    bool   // an action of this phase is on its way
+	last    string    // the last thing seen, for errors and tables
+	busy    bool      // an action of this phase is on its way
 	peeked  time.Time // last fresh inspect, or last try
 	probed  time.Time // start of the last probe when the phase began, by the Engine's clock
 	arrived time.Time
@@ -181,7 +181,7 @@ func (m *machine) advance(s *slot, l *leg) error {
 		return nil // what was seen before the phase began proves nothing about it
 	}
 	if l.course == departing && l.relapsed(r) {
-		return m.relapse(s, l)
+		return m.relapse(s, l, "was started again")
 	}
 	switch l.phase {
 	case Creating:
@@ -274,12 +274,12 @@ func (l *leg) relapsed(r compose.Replica) bool {
 }
 
 // relapse has a replica leave once more, from the beginning.
-func (m *machine) relapse(s *slot, l *leg) error {
+func (m *machine) relapse(s *slot, l *leg, why string) error {
 	l.relapses++
 	if l.relapses > maxRelapses {
-		return fmt.Errorf("it was started again %d times while it left", l.relapses)
+		return fmt.Errorf("it %s %d times while it left", why, l.relapses)
 	}
-	m.warn("%s was started again while it left; it leaves once more", l.name)
+	m.warn("%s %s while it left; it leaves once more", l.name, why)
 	l.gone, l.signalled = false, time.Time{}
 	m.enter(s, l, Flipping)
 	return nil
@@ -646,7 +646,7 @@ func (m *machine) stop(s *slot, l *leg, r compose.Replica, there bool) error {
 			return nil
 		}
 		if len(listed(m.world.routes, r)) > 0 {
-			return m.relapse(s, l)
+			return m.relapse(s, l, "came back into the routers")
 		}
 	case !l.signalled.IsZero():
 		// A second signal makes many applications give up their requests, and

@@ -16,12 +16,12 @@ import (
 // waits for their end, for a ring of the Engine or for the clock. Actions run
 // beside it and report through completions; they decide nothing.
 type machine struct {
-	r     *Roller
-	plan  Plan
-	world world
-	start map[string][]netip.AddrPort // the routes at the start
-	initial []compose.Replica // the replicas at the start
-	slots []*slot
+	r       *Roller
+	plan    Plan
+	world   world
+	start   map[string][]netip.AddrPort // the routes at the start
+	initial []compose.Replica           // the replicas at the start
+	slots   []*slot
 
 	act0        context.Context // of actions: outlives an interruption
 	completions chan completion

@@ -42,7 +42,7 @@ type slot struct {
 	kept      any             // what the old replica can be made from again
 	weakSince time.Time       // since when the strength keeps it from its commit
 	freed     time.Time       // when it left its place in the window
-	cause     error     // why it failed
+	cause     error           // why it failed
 	undoErr   error
 }
 
@@ -250,6 +250,7 @@ func (m *machine) undoNext(s *slot) {
 		case l.phase != Planned:
 		case l == s.exile:
 			m.enter(s, l, Flipping)
+		case l.kept != nil && m.nameTaken(l):
 		case l.kept != nil:
 			m.enter(s, l, Creating)
 		default:
@@ -258,4 +259,13 @@ func (m *machine) undoNext(s *slot) {
 		return
 	}
 	m.finish(s, undone)
+}
+
+// nameTaken reports whether a new replica that is still to leave has the name
+// that the old one had: under stop-first Compose numbers from 1 again once
+// none is left.
+func (m *machine) nameTaken(back *leg) bool {
+	return slices.ContainsFunc(m.slots, func(s *slot) bool {
+		return s.stage == undoing && s.exile != nil && s.exile.name == back.name && !s.exile.done()
+	})
 }

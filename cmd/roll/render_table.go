@@ -205,6 +205,7 @@ func (r *row) awaits(terse bool) string {
 // replica and where it stands, what is awaited.
 func (r *row) cells(now time.Time, terse bool) [6]string {
 	c := [6]string{fmt.Sprint(r.number), "-", "", "-", "", r.awaits(terse)}
+	running := r.standing() == moves || r.standing() == isLeft
 	for i, s := range []*side{r.next, r.old} {
 		if s == nil {
 			continue
@@ -213,7 +214,7 @@ func (r *row) cells(now time.Time, terse bool) [6]string {
 		if s.name == "" {
 			c[1+2*i] = "new"
 		}
-		c[2+2*i] = s.clock(now, r.moving == s)
+		c[2+2*i] = s.clock(now, running && r.moving == s)
 	}
 	return c
 }

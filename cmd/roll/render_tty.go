@@ -18,8 +18,8 @@ import (
 // cursor stays visible, the terminal keeps its mode and Ctrl-C its meaning, so
 // that there is nothing to repair when roll is killed.
 //
-// On, Plan and Result take notes; one goroutine draws, ten times a second. So a
-// terminal that was stopped with Ctrl-S does not stop a roll.
+// During a roll On only takes notes and one goroutine draws, ten times a second:
+// a terminal that was stopped with Ctrl-S does not stop a roll.
 type ttyRenderer struct {
 	size func() (width, height int)
 	now  func() time.Time

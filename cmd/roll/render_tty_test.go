@@ -356,6 +356,19 @@ web: 1 replica replaced in 1.0s, every change proven at Traefik; web-1 -> web-2
 `)
 }
 
+func TestTTYShowsADrainedReplicaAsDone(t *testing.T) {
+	r, s, _, clock := watch(t, 100, 24, false)
+	r.Plan(deploy.Plan{Service: "web", Verb: "drain", Target: 2, Slots: []deploy.Slot{{Old: &compose.Replica{Name: "web-2"}, Keep: true}}})
+	r.On(deploy.Event{Time: at(0), Kind: deploy.KindPhase, Service: "web", Slot: 1, Slots: 1, Role: deploy.OldReplica, Replica: "web-2", Phase: deploy.Draining, Budget: 10 * time.Second})
+	*clock = at(time.Second)
+	r.draw(false)
+	same(t, s.String(), `
+web  1 of 1 done  1.0s  drain web to 2 replicas: drain and stop 1
+     NEW                     OLD                       WAITING FOR
+  1  -                       web-2  draining           done
+`)
+}
+
 func TestTTYSaysWhichSlotsNeedAPerson(t *testing.T) {
 	r, s, _, clock := watch(t, 100, 24, false)
 	plan, events := many(2, 1, 1)

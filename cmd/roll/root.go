@@ -46,13 +46,15 @@ const exitCodes = `Exit codes:
 
 func (a *app) newRootCmd() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:               "roll",
-		Short:             "Deploy Compose services without losing a request",
-		Long:              rootLong + "\n\n" + strings.TrimRight(exitCodes, "\n"),
-		SilenceUsage:      true,
-		SilenceErrors:     true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
-		Args:              cobra.ArbitraryArgs,
+		Use:           "roll",
+		Short:         "Deploy Compose services without losing a request",
+		Long:          rootLong + "\n\n" + strings.TrimRight(exitCodes, "\n"),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+
+		SuggestionsMinimumDistance: 2,
+		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: false},
+		Args:                       cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return unknownCommand(cmd, args[0])

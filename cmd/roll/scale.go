@@ -79,14 +79,11 @@ func (a *app) scale(cmd *cobra.Command, args, remove []string, o upOptions) erro
 		return usagef(cmd, "%v", err)
 	}
 	defer show.Close()
-	s, err := a.open(ctx)
+	s, err := a.open(ctx, names...)
 	if err != nil {
 		return err
 	}
-	services, err := s.named(names)
-	if err != nil {
-		return err
-	}
+	services := s.named(names)
 	for _, service := range services {
 		if err := s.fetch(ctx, service, "missing", false); err != nil {
 			return err

@@ -58,17 +58,12 @@ func (a *app) initialize(ctx context.Context) error {
 
 // named are the services that the arguments name, all of them when there are
 // none, in the order in which they have to be rolled.
-func (s *session) named(args []string) ([]compose.Service, error) {
-	for _, name := range args {
-		if _, err := s.project.Service(name); err != nil {
-			return nil, err
-		}
-	}
+func (s *session) named(args []string) []compose.Service {
 	var services []compose.Service
 	for _, service := range s.project.Services() {
 		if len(args) == 0 || slices.Contains(args, service.Name) {
 			services = append(services, service)
 		}
 	}
-	return services, nil
+	return services
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -44,28 +45,39 @@ func (e *unreachableError) Error() string {
 }
 func (e *unreachableError) Unwrap() error { return e.err }
 
-// open loads the project, finds Compose and the Traefiks, all at once.
-func (a *app) open(ctx context.Context) (*session, error) {
+// open loads the project, checks that it has the named services, and finds
+// Compose, the daemon and the Traefiks at once.
+func (a *app) open(ctx context.Context, services ...string) (*session, error) {
 	s := &session{app: a}
 	options := a.composeOptions()
 	project, err := compose.Load(ctx, options)
 	if err != nil {
 		return nil, err
 	}
+	for _, name := range services {
+		if _, err := project.Service(name); err != nil {
+			return nil, err
+		}
+	}
 	s.project = project
 	s.api = a.docker.Client()
-	if _, err := s.api.Ping(ctx); err != nil {
-		return nil, &unreachableError{a.docker.DockerEndpoint().Host, err}
-	}
 	s.engine = compose.NewEngine(s.api)
 	s.flipper = healthflip.New(s.api)
-	group, gctx := errgroup.WithContext(ctx)
-	group.Go(func() (err error) {
-		s.cli, err = compose.Find(gctx, a.invocation(options, project.Stdin))
-		return err
+	var group errgroup.Group
+	var noCompose, noEngine error
+	group.Go(func() error {
+		s.cli, noCompose = compose.Find(ctx, a.invocation(options, project.Stdin))
+		return nil
 	})
-	group.Go(func() error { return s.findTraefik(gctx) })
-	return s, group.Wait()
+	group.Go(func() error {
+		if _, err := s.api.Ping(ctx); err != nil {
+			noEngine = &unreachableError{a.docker.DockerEndpoint().Host, err}
+			return nil
+		}
+		return s.findTraefik(ctx)
+	})
+	err = group.Wait()
+	return s, cmp.Or(noCompose, noEngine, err)
 }
 
 // composeOptions are compose's own global flags and the whole environment.

@@ -64,14 +64,11 @@ type statusRoute struct {
 }
 
 func (a *app) status(ctx context.Context, args []string) ([]statusRow, error) {
-	s, err := a.open(ctx)
+	s, err := a.open(ctx, args...)
 	if err != nil {
 		return nil, err
 	}
-	services, err := s.named(args)
-	if err != nil {
-		return nil, err
-	}
+	services := s.named(args)
 	hashes, err := s.hashes(ctx, services)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -152,14 +153,11 @@ func (a *app) rollServices(cmd *cobra.Command, args []string, goal deploy.Goal, 
 		return usagef(cmd, "%v", err)
 	}
 	defer show.Close()
-	s, err := a.open(ctx)
+	s, err := a.open(ctx, args...)
 	if err != nil {
 		return err
 	}
-	services, err := s.named(args)
-	if err != nil {
-		return err
-	}
+	services := s.named(args)
 	var plans []job
 	for _, service := range services {
 		if service.OneShot && len(args) == 0 {
@@ -180,7 +178,7 @@ func (a *app) rollServices(cmd *cobra.Command, args []string, goal deploy.Goal, 
 		j, err := s.plan(ctx, service, hashes, goal, overrides)
 		var refused *deploy.RefusedError
 		if errors.As(err, &refused) && refused.Overlap && len(args) == 0 {
-			fmt.Fprintf(a.streams.Err, "%s is left alone: %s\n", service.Name, strings.TrimPrefix(refused.Error(), "refused to roll "+service.Name+": nothing was changed\n  "))
+			show.On(leftAlone(service, refused))
 			continue
 		}
 		if err != nil {
@@ -191,6 +189,18 @@ func (a *app) rollServices(cmd *cobra.Command, args []string, goal deploy.Goal, 
 	return a.carryOut(ctx, s, show, plans, o, func(service compose.Service) (job, error) {
 		return s.plan(ctx, service, hashes, goal, overrides)
 	})
+}
+
+// leftAlone tells that a service whose replicas cannot overlap was not rolled.
+func leftAlone(service compose.Service, refused *deploy.RefusedError) deploy.Event {
+	reasons := make([]string, len(refused.Refusals))
+	for i, r := range refused.Refusals {
+		reasons[i] = r.String()
+	}
+	return deploy.Event{
+		Time: time.Now(), Kind: deploy.KindWarning, Project: service.Project, Service: service.Name,
+		Detail: "left alone, its replicas cannot overlap: " + strings.Join(reasons, "; "),
+	}
 }
 
 // job is one planned roll.
@@ -207,7 +217,14 @@ func (s *session) hashes(ctx context.Context, services []compose.Service) (map[s
 	if len(names) == 0 {
 		return nil, nil
 	}
-	return s.cli.Hash(ctx, names...)
+	cli := s.cli
+	if slices.ContainsFunc(services, func(service compose.Service) bool { return service.EnvFiles }) {
+		var err error
+		if cli, err = cli.Resolved(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return cli.Hash(ctx, names...)
 }
 
 // plan observes one service, plans, and has Compose rehearse what it will be
@@ -265,13 +282,13 @@ func (a *app) carryOut(ctx context.Context, s *session, show renderer, plans []j
 	}
 	worst := error(nil)
 	for i, j := range plans {
-		show.Plan(j.plan)
 		if i > 0 && !j.plan.Empty() {
 			if j, err = again(j.snapshot.Service); err != nil {
 				worst = err
 				break
 			}
 		}
+		show.Plan(j.plan)
 		if worst = s.carryOutOne(ctx, show, watch, j); worst != nil {
 			break
 		}

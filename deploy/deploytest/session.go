@@ -1,0 +1,414 @@
+package deploytest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/roll-deploy/roll/compose"
+	"github.com/roll-deploy/roll/deploy"
+)
+
+// Fault is what goes wrong with one call. The zero value is nothing.
+type Fault struct {
+	Delay time.Duration // before the call has its effect
+	Err   error         // the caller gets this
+	Lost  bool          // with Err: the call has its effect all the same
+}
+
+// errSevered is what a severed session gets.
+var errSevered = errors.New("the session is severed")
+
+// Session is one process of roll: what it does to the World, and how it sees
+// it. It is every interface that a deploy.Roller needs.
+type Session struct {
+	w       *World
+	severed bool
+	// Fault decides what goes wrong with a call; nil: nothing. It is called
+	// with the World locked, and must be set before the session is used. Calls
+	// are replicas, inspect, stop, remove, routes, flip, unflip, create, start,
+	// hook, keep, restore and logs.
+	Fault func(call, replica string) Fault
+	Ran   []string // hooks, as "shop-web-1: [command]"; read it after the roll
+	calls int
+}
+
+var (
+	_ deploy.Engine   = (*Session)(nil)
+	_ deploy.Router   = (*Session)(nil)
+	_ deploy.Flipper  = (*Session)(nil)
+	_ deploy.Creator  = (*Session)(nil)
+	_ deploy.Keeper   = (*Session)(nil)
+	_ deploy.Logs     = (*Session)(nil)
+	_ deploy.Notifier = (*Session)(nil)
+	_ deploy.Hooks    = (*Session)(nil)
+)
+
+// Session opens one.
+func (w *World) Session() *Session { return &Session{w: w} }
+
+// Roller is one that acts through this session.
+func (s *Session) Roller() *deploy.Roller {
+	r := &deploy.Roller{Engine: s, Creator: s, Flipper: s, Hooks: s, Logs: s, Keeper: s, Notifier: s}
+	if len(s.w.routers) > 0 && !s.w.options.NoAPI {
+		r.Router = s
+	}
+	return r
+}
+
+// Sever is kill -9: from now on no call has an effect.
+func (s *Session) Sever() {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.severed = true
+}
+
+// Calls is how many calls were made.
+func (s *Session) Calls() int {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	return s.calls
+}
+
+// Snapshot observes the world as roll does before it plans.
+func (s *Session) Snapshot() deploy.Snapshot {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	w, v := s.w, s.w.declared
+	snapshot := deploy.Snapshot{
+		Service: compose.Service{
+			Project: w.options.Project, Name: w.options.Service, Image: w.options.Service + ":latest", Replicas: w.replicas,
+			Healthcheck: v.check(), NoHealthcheck: v.NoCheck, Labels: v.labels(),
+		},
+		Hash: v.hash(), ImageID: v.image(), Expected: !w.options.Worker, Throttle: w.options.Throttle, Ways: map[string]string{},
+	}
+	for _, c := range w.sorted() {
+		if c.service == w.options.Service {
+			snapshot.Replicas = append(snapshot.Replicas, c.inspect())
+			snapshot.Ways[c.id], _ = s.Way(c.version.labels(), nil)
+		}
+	}
+	if w.options.NoAPI || len(w.routers) == 0 {
+		snapshot.Unprovable = "no Traefik can be asked"
+		return snapshot
+	}
+	snapshot.Routes = map[string][]netip.AddrPort{}
+	for _, r := range w.routers {
+		snapshot.Routers = append(snapshot.Routers, r.name)
+		if len(r.servers) > 0 {
+			snapshot.Routes[r.name+" "+w.options.Service+"@docker"] = slices.Clone(r.servers)
+		}
+	}
+	return snapshot
+}
+
+// call is every call's way to the world: its fault, then its effect under the
+// lock.
+func (s *Session) call(ctx context.Context, name, replica string, effect func() error) error {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.calls++
+	var fault Fault
+	if s.Fault != nil {
+		fault = s.Fault(name, replica)
+	}
+	if fault.Delay > 0 {
+		s.w.mu.Unlock()
+		err := sleep(ctx, fault.Delay)
+		s.w.mu.Lock()
+		if err != nil {
+			return err
+		}
+	}
+	switch {
+	case s.severed:
+		return errSevered
+	case s.w.down && name != "routes":
+		return errors.New("cannot connect to the Docker daemon")
+	case fault.Err != nil && !fault.Lost:
+		return fault.Err
+	}
+	err := effect()
+	if err == nil && fault.Err != nil {
+		return fault.Err
+	}
+	return err
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// find is the container that a call names, and notes a hand laid on another
+// service.
+func (s *Session) find(id string) (*container, error) {
+	c, there := s.w.containers[id]
+	if !there {
+		return nil, fmt.Errorf("%s: %w", id, compose.ErrGone)
+	}
+	if c.service != s.w.options.Service {
+		s.w.violate("%s of another service was touched", c.name)
+	}
+	return c, nil
+}
+
+// Replicas lists the containers of a service.
+func (s *Session) Replicas(ctx context.Context, _, service string) ([]compose.Replica, error) {
+	var all []compose.Replica
+	err := s.call(ctx, "replicas", "", func() error {
+		for _, c := range s.w.sorted() {
+			if c.service == service {
+				all = append(all, c.list())
+			}
+		}
+		return nil
+	})
+	return all, err
+}
+
+// Inspect looks at one container.
+func (s *Session) Inspect(ctx context.Context, id string) (compose.Replica, error) {
+	var r compose.Replica
+	err := s.call(ctx, "inspect", id, func() error {
+		c, err := s.find(id)
+		if err == nil {
+			r = c.inspect()
+		}
+		return err
+	})
+	return r, err
+}
+
+// Stop sends the stop signal and waits for the exit.
+func (s *Session) Stop(ctx context.Context, id string, grace *time.Duration) error {
+	var ended chan struct{}
+	err := s.call(ctx, "stop", id, func() error {
+		c, err := s.find(id)
+		if err != nil {
+			return err
+		}
+		switch {
+		case c.state == compose.Restarting:
+			c.state, c.manual = compose.Exited, true
+			c.life++
+			return nil
+		case c.state != compose.Running:
+			return nil
+		}
+		if s.w.routed(c) && !c.version.NoWay && !c.version.Losses && !s.w.options.Worker {
+			s.w.violate("%s got its stop signal while it was routed", c.name)
+		}
+		ended = c.ended
+		g := c.version.grace()
+		if grace != nil {
+			g = *grace
+		}
+		c.signal(g)
+		return nil
+	})
+	if err != nil || ended == nil {
+		return err
+	}
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Remove deletes a container that has ended.
+func (s *Session) Remove(ctx context.Context, id string) error {
+	return s.call(ctx, "remove", id, func() error {
+		c, err := s.find(id)
+		if errors.Is(err, compose.ErrGone) {
+			return nil
+		}
+		if c.state == compose.Running || c.state == compose.Restarting {
+			return fmt.Errorf("cannot remove a running container %s", c.name)
+		}
+		delete(s.w.containers, id)
+		s.w.changed()
+		return nil
+	})
+}
+
+// Flip has the application report unhealthy.
+func (s *Session) Flip(ctx context.Context, id string) error { return s.flip(ctx, "flip", id, true) }
+
+// Unflip has it report healthy again.
+func (s *Session) Unflip(ctx context.Context, id string) error {
+	return s.flip(ctx, "unflip", id, false)
+}
+
+func (s *Session) flip(ctx context.Context, call, id string, to bool) error {
+	return s.call(ctx, call, id, func() error {
+		c, err := s.find(id)
+		if err != nil {
+			return err
+		}
+		if c.state != compose.Running {
+			return fmt.Errorf("%s is not running", c.name)
+		}
+		c.flipped = to
+		return nil
+	})
+}
+
+// Way reads the flip's label.
+func (s *Session) Way(labels map[string]string, _ []string) (string, error) {
+	if labels["roll.flip"] == "none" {
+		return "none", nil
+	}
+	if path, ok := labels[flipLabel]; ok {
+		return "file " + path, nil
+	}
+	return "", nil
+}
+
+// Create is `docker compose up --no-recreate --scale`: it creates what is
+// missing, counting containers in every state, and then starts every
+// container of the service that does not run (facts.md C).
+func (s *Session) Create(ctx context.Context, service string, total int) error {
+	var missing int
+	err := s.call(ctx, "create", "", func() error {
+		have := 0
+		for _, c := range s.w.containers {
+			if c.service == service {
+				have++
+			}
+		}
+		missing = total - have
+		if missing < 0 {
+			s.w.violate("compose was asked for %d of %s where there are %d: it would remove some", total, service, have)
+		}
+		return nil
+	})
+	for ; err == nil && missing > 0; missing-- {
+		if err = sleep(ctx, 20*time.Millisecond); err != nil {
+			break
+		}
+		err = s.call(ctx, "make", "", func() error {
+			number := 0
+			for _, c := range s.w.containers {
+				if c.service == service {
+					number = max(number, c.number)
+				}
+			}
+			s.w.add(service, number+1, s.w.declared)
+			return nil
+		})
+	}
+	for err == nil {
+		if err = sleep(ctx, 20*time.Millisecond); err != nil {
+			break
+		}
+		none := false
+		err = s.call(ctx, "start", "", func() error {
+			for _, c := range s.w.sorted() {
+				if c.service == service && (c.state == compose.Exited || c.state == compose.Created) {
+					c.start()
+					return nil
+				}
+			}
+			none = true
+			return nil
+		})
+		if none {
+			break
+		}
+	}
+	return err
+}
+
+// kept is what a container is made from again.
+type kept struct {
+	id      string
+	name    string
+	number  int
+	service string
+	version Version
+}
+
+// Keep reads a stopped container.
+func (s *Session) Keep(ctx context.Context, id string) (any, error) {
+	var k any
+	err := s.call(ctx, "keep", id, func() error {
+		c, err := s.find(id)
+		if err == nil {
+			k = kept{c.id, c.name, c.number, c.service, c.version}
+		}
+		return err
+	})
+	return k, err
+}
+
+// Restore makes it again, under its old name.
+func (s *Session) Restore(ctx context.Context, what any) (id, name string, err error) {
+	k := what.(kept)
+	err = s.call(ctx, "restore", k.name, func() error {
+		var c *container
+		for _, other := range s.w.containers {
+			if other.name == k.name {
+				c = other
+			}
+		}
+		if c != nil && c.replaces != k.id {
+			return fmt.Errorf("the name %s is taken", k.name)
+		}
+		if c == nil {
+			c = s.w.add(k.service, k.number, k.version)
+			c.replaces = k.id
+		}
+		if c.state != compose.Running {
+			c.start()
+		}
+		id, name = c.id, c.name
+		return nil
+	})
+	return id, name, err
+}
+
+// Logs are two lines.
+func (s *Session) Logs(ctx context.Context, id string, _ int) ([]string, error) {
+	var lines []string
+	err := s.call(ctx, "logs", id, func() error {
+		c, err := s.find(id)
+		if err == nil {
+			lines = []string{"this is " + c.version.Name, "it has something to say"}
+		}
+		return err
+	})
+	return lines, err
+}
+
+// Changes rings for most events.
+func (s *Session) Changes(context.Context) <-chan struct{} {
+	bell := make(chan struct{}, 1)
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.w.bells = append(s.w.bells, bell)
+	return bell
+}
+
+// Hook notes a pre_stop hook.
+func (s *Session) Hook(ctx context.Context, id string, hook compose.Hook) (string, error) {
+	err := s.call(ctx, "hook", id, func() error {
+		c, err := s.find(id)
+		if err == nil {
+			s.Ran = append(s.Ran, fmt.Sprintf("%s: %s", c.name, hook.Command))
+		}
+		return err
+	})
+	return "", err
+}
