@@ -21,7 +21,7 @@ lint: ## gofmt, go vet, staticcheck
 	@$(GO) run ./internal/suite lint
 
 bench: ## where the time of a roll goes
-	$(GO) run ./internal/bench
+	$(GO) test -tags e2e -bench . -run '^$$' -benchtime 1x -timeout 60m ./internal/bench
 
 test-engines: ## the end-to-end tests on Engine 20.10 and 28.5
 	@$(GO) run ./internal/suite engines

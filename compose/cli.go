@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -37,7 +38,11 @@ type CLI struct {
 	program []string // the words before compose's own flags
 	call    Invocation
 	version [3]int
+	usage   usage
 }
+
+// usage counts the calls of one CLI.
+type usage struct{ calls, spent atomic.Int64 }
 
 // NoComposeError says that there is no Compose that roll can work with.
 type NoComposeError struct {
@@ -148,6 +153,12 @@ func (c *CLI) Version() string {
 	return fmt.Sprintf("%d.%d.%d", c.version[0], c.version[1], c.version[2])
 }
 
+// Calls is how often Compose was called so far, Find's question included.
+func (c *CLI) Calls() int64 { return c.usage.calls.Load() }
+
+// Spent is how long all calls took that have ended, one after the other.
+func (c *CLI) Spent() time.Duration { return time.Duration(c.usage.spent.Load()) }
+
 // Hash asks for the configuration hash of services (none: of all), as `docker
 // compose config --hash` tells it. That is not always the hash in the label
 // of a container made from the same configuration: 2.40 hashes env_file,
@@ -170,20 +181,6 @@ func (c *CLI) Hash(ctx context.Context, services ...string) (map[string]string, 
 		}
 	}
 	return hashes, nil
-}
-
-// Resolved is the same Compose on the project as Compose itself has resolved
-// it. `config --hash` leaves the content of env_file out of a hash, whereas
-// `up` takes it in (compose cmd/compose/config.go runHash); of a resolved
-// project both give the same.
-func (c *CLI) Resolved(ctx context.Context) (*CLI, error) {
-	out, err := c.run(ctx, []string{"config"}, nil)
-	if err != nil {
-		return nil, fmt.Errorf("have Compose resolve the project: %w", err)
-	}
-	resolved := *c
-	resolved.call.Files, resolved.call.Input = []string{"-"}, []byte(out)
-	return &resolved, nil
 }
 
 // up is the one command that creates replicas. Images are pulled before, so
@@ -306,6 +303,8 @@ func (c *CLI) run(ctx context.Context, command []string, progress io.Writer) (st
 }
 
 func (c *CLI) start(ctx context.Context, command []string, stdout, stderr io.Writer) (string, error) {
+	c.usage.calls.Add(1)
+	defer func(began time.Time) { c.usage.spent.Add(int64(time.Since(began))) }(time.Now())
 	args := c.Args(command...)
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir = c.call.WorkingDir

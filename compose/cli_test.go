@@ -71,7 +71,7 @@ func player(t *testing.T, version string, environ ...string) (Invocation, func()
 		}
 		return all
 	}
-	env := append([]string{"PLAY_COMPOSE=1", "ROLL_COMPOSE=" + self, "VERSION=" + version, "CALLS=" + log}, environ...)
+	env := append([]string{"PLAY_COMPOSE=1", "GORACE=atexit_sleep_ms=0", "ROLL_COMPOSE=" + self, "VERSION=" + version, "CALLS=" + log}, environ...)
 	return Invocation{Options: Options{Environ: env}}, calls
 }
 
@@ -141,7 +141,7 @@ func TestStandAloneComposeIsTakenWhenDockerHasNoPlugin(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir)
-	c := found(t, Invocation{Options: Options{Environ: []string{"PLAY_COMPOSE=1", "VERSION=2.30.0"}}})
+	c := found(t, Invocation{Options: Options{Environ: []string{"PLAY_COMPOSE=1", "GORACE=atexit_sleep_ms=0", "VERSION=2.30.0"}}})
 	if c.Program() != "docker-compose" {
 		t.Errorf("got %s", c.Program())
 	}

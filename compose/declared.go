@@ -60,13 +60,13 @@ func declared(model *types.Project, config types.ServiceConfig, environment type
 		Name:          config.Name,
 		Image:         config.Image,
 		Build:         config.Build != nil,
-		EnvFiles:      len(config.EnvFiles) > 0,
 		Replicas:      config.GetScale(),
 		StopSignal:    config.StopSignal,
 		Labels:        config.Labels,
 		ContainerName: config.ContainerName,
 		NetworkMode:   config.NetworkMode,
 		OneShot:       config.Provider != nil,
+		ReadOnly:      config.ReadOnly,
 	}
 	if s.Image == "" && s.Build {
 		separator := "-"

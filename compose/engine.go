@@ -409,18 +409,35 @@ func (e *Engine) Logs(ctx context.Context, id string, lines int) ([]string, erro
 	return output.lines, nil
 }
 
+// Image is what an image gives to every container that is made of it.
+type Image struct {
+	ID     string
+	Labels map[string]string
+}
+
 // ImageID says what an image reference means on this Engine now. The error of
 // one that is not there is ErrNoImage.
 func (e *Engine) ImageID(ctx context.Context, ref string) (string, error) {
+	image, err := e.Image(ctx, ref)
+	return image.ID, err
+}
+
+// Image looks up an image reference on this Engine. The error of one that is
+// not there is ErrNoImage.
+func (e *Engine) Image(ctx context.Context, ref string) (Image, error) {
 	e.calls.Add(1)
-	image, err := e.api.ImageInspect(ctx, ref)
+	found, err := e.api.ImageInspect(ctx, ref)
 	if cerrdefs.IsNotFound(err) {
-		return "", fmt.Errorf("look up image %s: %w", ref, ErrNoImage)
+		return Image{}, fmt.Errorf("look up image %s: %w", ref, ErrNoImage)
 	}
 	if err != nil {
-		return "", fmt.Errorf("look up image %s: %w", ref, err)
+		return Image{}, fmt.Errorf("look up image %s: %w", ref, err)
 	}
-	return image.ID, nil
+	image := Image{ID: found.ID}
+	if found.Config != nil {
+		image.Labels = found.Config.Labels
+	}
+	return image, nil
 }
 
 func short(id string) string { return id[:min(12, len(id))] }

@@ -495,6 +495,7 @@ volumes:
 			{Type: "volume", Destination: "/anonymous"},
 			{Type: "tmpfs", Destination: "/run"},
 		},
+		ReadOnly: true,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", got, want)

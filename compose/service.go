@@ -48,7 +48,6 @@ type Service struct {
 	Name          string
 	Image         string // resolved reference; <project>-<service> when it is only built
 	Build         bool   // has a build section
-	EnvFiles      bool   // has env_file: see CLI.Resolved
 	Replicas      int    // deploy.replicas or scale; 1 when absent
 	Update        Update
 	Rollback      Update
@@ -65,4 +64,5 @@ type Service struct {
 	DependsOn     []string // services that have to be rolled before this one
 	OneShot       bool     // restart "no" and others wait for its completion, or a provider/job: never rolled
 	Volumes       []Mount  // as declared
+	ReadOnly      bool     // read_only: no root file system to write to
 }

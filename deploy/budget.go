@@ -75,11 +75,6 @@ func readyBudget(h *compose.Healthcheck, monitor, limit time.Duration) Budget {
 	return b
 }
 
-// ineffectiveAfter is the time after a flip from which on a probe that still
-// passes proves that the flip does nothing: a probe that was already running
-// at the flip may pass, the next one may not.
-func ineffectiveAfter(h *compose.Healthcheck) time.Duration { return h.Interval + h.Timeout }
-
 // short prints a duration as people write it: 2s, 1m30s, 250ms.
 func short(d time.Duration) string {
 	switch {

@@ -39,9 +39,11 @@ type leg struct {
 	budget  time.Duration
 	last    string    // the last thing seen, for errors and tables
 	busy    bool      // an action of this phase is on its way
-	peeked  time.Time // last fresh inspect, or last try
+	tried   time.Time // when the last action of this phase ended
+	peeked  time.Time // when the last fresh inspect began
 	probed  time.Time // start of the last probe when the phase began, by the Engine's clock
 	arrived time.Time
+	proven  time.Time // the look that showed that it had arrived
 
 	flipped   time.Time // when the flip was told; zero: never
 	life      time.Time // when the container that was flipped had been started, by the Engine's clock
@@ -67,13 +69,38 @@ func (l *leg) flips() bool { return l.way != "" && l.way != "none" }
 
 // enter puts the leg into a phase, sets what the phase may take and says so.
 func (m *machine) enter(s *slot, l *leg, p Phase) {
+	p = m.worth(l, p)
 	l.phase, l.since, l.busy, l.last, l.budget = p, time.Now(), false, "", m.budgetOf(l, p)
-	l.peeked, l.probed = time.Time{}, time.Time{}
+	l.tried, l.peeked, l.probed = time.Time{}, time.Time{}, time.Time{}
 	if p == Arrived {
-		l.arrived = l.since
+		l.arrived, l.proven = l.since, m.world.at
 	}
 	m.moved = true
 	m.emit(Event{Kind: KindPhase, Slot: s.number, Role: l.role, Replica: l.name, Phase: p, Budget: l.budget, Detail: m.phaseDetail(l, p)})
+}
+
+// worth is p, or the first phase after it in which this replica has anything
+// to wait for.
+func (m *machine) worth(l *leg, p Phase) Phase {
+	switch {
+	case p == Joining && !m.plan.Gated:
+		return Arrived
+	case p == Rejoining && !m.plan.Gated:
+		return Returned
+	case (p == Leaving || p == Settling) && !m.plan.Gated:
+		return m.worth(l, Draining)
+	case p == Draining && !l.stay && m.plan.Policy.Drain.Value == 0:
+		return m.worth(l, PreStop)
+	case p == PreStop && !m.hooked(l):
+		return Stopping
+	}
+	return p
+}
+
+// hooked reports whether pre_stop hooks run before this replica is stopped. A
+// new one that never came into service has nothing to hand over.
+func (m *machine) hooked(l *leg) bool {
+	return len(m.plan.PreStop) > 0 && m.r.Hooks != nil && (l.role == OldReplica || !l.arrived.IsZero())
 }
 
 func (m *machine) budgetOf(l *leg, p Phase) time.Duration {
@@ -123,8 +150,9 @@ const (
 	flipLimit   = 30 * time.Second
 	createLimit = 5 * time.Minute
 	removeLimit = time.Minute
+	keepLimit   = 20 * time.Second // of tries to keep what a replica was, before it goes without
 	hookLimit   = 10 * time.Minute
-	peekEvery   = 500 * time.Millisecond
+	retryEvery  = 500 * time.Millisecond
 	engineLimit = 2 * time.Minute // for an Engine that restarts
 	endless     = 24 * time.Hour  // for a replica that is never killed
 	maxRelapses = 5               // of a replica that starts again while it leaves
@@ -321,8 +349,6 @@ func (m *machine) join(s *slot, l *leg, r compose.Replica, there bool) error {
 	}
 	w := m.world
 	switch {
-	case !m.plan.Gated:
-		m.enter(s, l, end)
 	case !m.provable():
 		if l.over() {
 			m.enter(s, l, end)
@@ -409,17 +435,18 @@ func (m *machine) flip(s *slot, l *leg, r compose.Replica, there bool) error {
 	case !l.flips():
 		m.enter(s, l, Leaving)
 		return nil
+	case m.pauses(l):
+		return nil
 	}
 	l.flipped = time.Now()
 	m.act(s, l, flipLimit, func(ctx context.Context) error { return m.r.Flipper.Flip(ctx, l.id) }, func(err error) error {
 		switch now := m.world.replicas[l.id]; {
 		case err == nil:
 			m.enter(s, l, Sinking)
-		case !now.Ready(): // too broken to be told, or gone
-			m.see(s, l, "flip (%s): %v", l.way, err)
-			m.enter(s, l, Leaving)
-		default:
+		case now.Ready() || l.over():
 			return fmt.Errorf("flip (%s): %w", l.way, err)
+		default: // too young or too broken to be told
+			m.see(s, l, "flip (%s): %v", l.way, err)
 		}
 		return nil
 	})
@@ -517,9 +544,9 @@ func (m *machine) peek(s *slot, l *leg, then func(r compose.Replica, fresh []com
 	})
 }
 
-// pauses reports whether the last peek or try was only a moment ago.
+// pauses reports whether the last action of the phase ended only a moment ago.
 func (m *machine) pauses(l *leg) bool {
-	rest := time.Until(l.peeked.Add(peekEvery))
+	rest := time.Until(l.tried.Add(retryEvery))
 	if rest > 0 {
 		m.wake(rest)
 	}
@@ -532,9 +559,6 @@ func (m *machine) leave(s *slot, l *leg, r compose.Replica, there bool) error {
 	switch {
 	case !there || !r.Running():
 		return m.endedEarly(s, l)
-	case !m.plan.Gated:
-		m.enter(s, l, Settling)
-		return nil
 	case m.accepted(l):
 		m.lossy = append(m.lossy, l.name)
 		m.enter(s, l, Settling)
@@ -565,7 +589,7 @@ func (m *machine) leave(s *slot, l *leg, r compose.Replica, there bool) error {
 // settle gives requests that were on their way when the routing changed time
 // to arrive, and looks again at its end: a router may have changed its mind.
 func (m *machine) settle(s *slot, l *leg, r compose.Replica, there bool) error {
-	if !m.plan.Gated || !there || !r.Running() {
+	if !there || !r.Running() {
 		m.enter(s, l, Draining)
 		return nil
 	}
@@ -595,10 +619,6 @@ func (m *machine) settle(s *slot, l *leg, r compose.Replica, there bool) error {
 // preStop runs the file's hooks: the Engine knows none (facts.md C). One that
 // fails is told and does not keep the replica: it serves nobody any more.
 func (m *machine) preStop(s *slot, l *leg) {
-	if len(m.plan.PreStop) == 0 || m.r.Hooks == nil || l.role == NewReplica && l.arrived.IsZero() {
-		m.enter(s, l, Stopping)
-		return
-	}
 	m.act(s, l, hookLimit, func(ctx context.Context) error {
 		for _, hook := range m.plan.PreStop {
 			if out, err := m.r.Hooks.Hook(ctx, l.id, hook); err != nil {
@@ -637,10 +657,16 @@ func (m *machine) stop(s *slot, l *leg, r compose.Replica, there bool) error {
 		return nil
 	case m.creating || m.pauses(l):
 		return nil
-	case !l.gone && r.Running() && m.provable() && !m.accepted(l):
+	case l.gone && time.Until(l.signalled.Add(m.grace(l)+time.Second)) > 0:
+		// A second signal makes many applications give up their requests, and
+		// that the answer was lost does not mean that the signal was.
+		m.wake(time.Until(l.signalled.Add(m.grace(l) + time.Second)))
+		return nil
+	case r.Running() && m.provable() && !m.accepted(l):
 		// Hooks and drain may have taken minutes since it left the routers.
-		if m.world.routesAt.Before(l.since) {
-			if waited := time.Since(l.since); waited > m.plan.Policy.RouteTimeout.Value {
+		from := laterOf(l.since, l.signalled)
+		if m.world.routesAt.Before(from) || m.world.routerErr != nil {
+			if waited := time.Since(from); waited > m.grace(l)+m.plan.Policy.RouteTimeout.Value {
 				return &WaitError{What: "Traefik to say that it still does not route to it", For: waited, Last: noAnswer(m.world.routerErr)}
 			}
 			return nil
@@ -648,21 +674,12 @@ func (m *machine) stop(s *slot, l *leg, r compose.Replica, there bool) error {
 		if len(listed(m.world.routes, r)) > 0 {
 			return m.relapse(s, l, "came back into the routers")
 		}
-	case !l.signalled.IsZero():
-		// A second signal makes many applications give up their requests, and
-		// that the answer was lost does not mean that the signal was.
-		if wait := time.Until(l.signalled.Add(m.grace(l) + time.Second)); wait > 0 {
-			m.wake(wait)
-			return nil
-		}
 	}
 	l.gone, l.signalled = true, time.Now()
 	m.act(s, l, m.grace(l)+removeLimit, func(ctx context.Context) error {
 		return m.r.Engine.Stop(ctx, l.id, m.plan.Policy.StopTimeout.Value)
 	}, func(err error) error {
-		l.peeked = time.Now()
 		if err == nil {
-			l.peeked = time.Time{}
 			return nil // the next look tells how it ended
 		}
 		m.see(s, l, "stop: %v", err)
@@ -697,18 +714,28 @@ func (m *machine) remove(s *slot, l *leg, there bool) {
 	if m.creating || m.pauses(l) {
 		return
 	}
+	// One that cannot be kept must not stay for that: Compose would start it.
+	last := time.Since(l.since) > keepLimit
+	var unkept error
 	m.act(s, l, removeLimit, func(ctx context.Context) error {
 		if m.r.Keeper != nil && l.role == OldReplica && s.kept == nil {
 			kept, err := m.r.Keeper.Keep(ctx, l.id)
-			if err != nil && !errors.Is(err, compose.ErrGone) {
+			switch {
+			case err == nil:
+				s.kept = kept
+			case errors.Is(err, compose.ErrGone):
+			case last:
+				unkept = err
+			default:
 				return fmt.Errorf("keep what it was: %w", err)
 			}
-			s.kept = kept
 		}
 		return m.r.Engine.Remove(ctx, l.id)
 	}, func(err error) error {
-		l.peeked = time.Now()
 		if err == nil || errors.Is(err, compose.ErrGone) {
+			if unkept != nil {
+				m.warn("%s cannot be brought back if the roll fails from here on: %v", l.name, unkept)
+			}
 			m.enter(s, l, Departed)
 			return nil
 		}
@@ -730,7 +757,6 @@ func (m *machine) unflip(s *slot, l *leg) {
 		return
 	}
 	m.act(s, l, flipLimit, func(ctx context.Context) error { return m.r.Flipper.Unflip(ctx, l.id) }, func(err error) error {
-		l.peeked = time.Now()
 		switch {
 		case err == nil:
 			m.enter(s, l, Recovering)

@@ -33,6 +33,8 @@ type machine struct {
 
 	turned      error // why the roll turned back; nil: it goes forward
 	interrupted bool
+	watching    bool // only the probation of new replicas is left
+	broken      bool // the lease is lost: nothing more is begun
 	failures    []Failure
 	warnings    []string
 	lossy       []string // replicas that were stopped although a router may have sent requests to them
@@ -55,7 +57,7 @@ func (m *machine) act(s *slot, l *leg, limit time.Duration, do func(context.Cont
 	phase := l.phase
 	m.spawn(limit, do, func(err error) completion {
 		return completion{s, l, func() error {
-			l.busy = false
+			l.busy, l.tried = false, time.Now()
 			m.moved = true
 			if l.phase != phase || !slices.Contains(s.legs(), l) {
 				return nil
@@ -103,6 +105,10 @@ func (m *machine) run(ctx context.Context) {
 		}
 		m.moved, m.alarm = false, time.Time{}
 		m.look(loop, routes)
+		if m.lost() {
+			m.yield()
+			return
+		}
 		m.step()
 		if m.over() {
 			return
@@ -123,6 +129,7 @@ func (m *machine) run(ctx context.Context) {
 		case <-interrupted:
 			interrupted = nil
 			m.interrupt()
+		case <-m.r.Lost:
 		case <-m.r.GiveUp:
 			timer.Stop()
 			return
@@ -186,7 +193,7 @@ func (m *machine) wantsRoutes() bool {
 			case Settling:
 				return !time.Now().Before(l.since.Add(l.budget))
 			case Stopping:
-				return !l.gone
+				return !l.busy
 			}
 			return false
 		})
@@ -206,7 +213,14 @@ func (m *machine) over() bool {
 			return false
 		}
 	}
-	return !m.monitoring()
+	if !m.monitoring() {
+		return true
+	}
+	if !m.watching {
+		m.watching = true
+		m.emit(Event{Kind: KindSeen, Detail: "all replaced; watches the new replicas until they have served for " + short(m.plan.Policy.Monitor.Value) + " (monitor)"})
+	}
+	return false
 }
 
 // step moves everything as far as the present world allows.
@@ -317,12 +331,13 @@ func (m *machine) tooWeak(s *slot) bool {
 	return true
 }
 
-// readySince is when the slot's new replica arrived; zero when it has none.
+// readySince is the look that showed that the slot's new replica had arrived;
+// zero when it has none. What is older says nothing about the strength.
 func (s *slot) readySince() time.Time {
 	if s.in == nil {
 		return time.Time{}
 	}
-	return s.in.since
+	return s.in.proven
 }
 
 func (m *machine) waitsForBatch(s *slot) bool {
@@ -466,9 +481,7 @@ func (m *machine) interrupt() {
 	m.moved = true
 	m.emit(Event{Kind: KindUndo, Detail: "interrupted: slots that are not committed are undone, the others are finished"})
 	for _, s := range m.slots {
-		if !m.irreplaceable(s) {
-			m.undoUncommitted(s)
-		}
+		m.undoUncommitted(s)
 	}
 }
 
@@ -478,11 +491,11 @@ func (m *machine) irreplaceable(s *slot) bool {
 	return m.plan.Policy.Order.Value == compose.StopFirst && s.out != nil && s.out.done() && (!m.rollsBack() || s.kept == nil)
 }
 
-// undoUncommitted undoes a slot that has not committed. While Compose is
+// undoUncommitted undoes a slot that has not committed and can go back. While Compose is
 // creating its replica nobody knows which one that is: handOut undoes it then.
 func (m *machine) undoUncommitted(s *slot) {
 	switch {
-	case s.stage != coming && s.stage != ready:
+	case s.stage != coming && s.stage != ready || m.irreplaceable(s):
 	case s.in == nil:
 		m.finish(s, undone)
 	case s.in.phase == Creating && s.in.busy:

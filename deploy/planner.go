@@ -249,6 +249,15 @@ func warn(p *Plan, s Snapshot) {
 	if slowest.Expect >= longFlip {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("a flipped replica is unhealthy only after %s (%s): shorten healthcheck.interval or retries", short(slowest.Expect), slowest.Source))
 	}
+	for _, slot := range p.Slots {
+		if slot.Old == nil || slot.Old.Healthcheck == nil {
+			continue
+		}
+		warning := unsure(slot.OldWay, slot.Old.Healthcheck.Test)
+		if warning != "" && !slices.Contains(p.Warnings, warning) {
+			p.Warnings = append(p.Warnings, warning)
+		}
+	}
 	h := created(s)
 	if h != nil && p.Creates() > 0 && h.StartPeriod > 0 && h.StartInterval >= 5*time.Second {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("with a start_period Docker probes a new replica every %s (start_interval): set healthcheck.start_interval: 250ms to be healthy sooner", short(h.StartInterval)))
@@ -263,6 +272,9 @@ func warn(p *Plan, s Snapshot) {
 				break
 			}
 		}
+	}
+	if p.Creates() > 0 {
+		p.Warnings = append(p.Warnings, s.Notes...)
 	}
 	if p.Policy.Order.Value == compose.StopFirst && p.Leaves() > 0 && p.Creates() > 0 {
 		p.Warnings = append(p.Warnings, "stop-first: replicas leave before their successors serve")

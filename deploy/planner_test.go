@@ -572,7 +572,7 @@ restart web to 1 replica: create 1 replica, drain and stop 1
 			name: "update_config decides the window, the delay and the action",
 			goal: rollGoal,
 			snapshot: with(seen(webService(2), outdated(1), outdated(2)), func(s *Snapshot) {
-				s.Service.Update = compose.Update{Parallelism: ptr(1), Delay: ptr(10 * time.Second), FailureAction: "pause"}
+				s.Service.Update = compose.Update{Parallelism: new(1), Delay: new(10 * time.Second), FailureAction: "pause"}
 			}),
 			want: `
 roll web to 2 replicas: create 2 replicas, drain and stop 2
@@ -629,7 +629,7 @@ roll web to 1 replica: create 1 replica, drain and stop 1
 		{
 			name:     "drain, hooks and stop timeouts are shown with their sources",
 			goal:     rollGoal,
-			snapshot: with(seen(webService(1), outdated(1, func(r *compose.Replica) { r.StopSignal, r.StopTimeout = "SIGQUIT", ptr(90*time.Second) })), func(s *Snapshot) { s.Service.Labels["roll.drain"] = "10s"; s.Service.PreStop = []compose.Hook{{}} }),
+			snapshot: with(seen(webService(1), outdated(1, func(r *compose.Replica) { r.StopSignal, r.StopTimeout = "SIGQUIT", new(90*time.Second) })), func(s *Snapshot) { s.Service.Labels["roll.drain"] = "10s"; s.Service.PreStop = []compose.Hook{{}} }),
 			want: `
 roll web to 1 replica: create 1 replica, drain and stop 1
   order        start-first (default)
@@ -920,5 +920,3 @@ roll web to 1 replica: create 1 replica, drain and stop 1
 		})
 	}
 }
-
-func ptr[T any](v T) *T { return &v }

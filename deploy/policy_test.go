@@ -31,7 +31,7 @@ stop %s (%s)
 
 func TestPolicy(t *testing.T) {
 	update := compose.Update{
-		Parallelism: ptr(2), Delay: ptr(time.Minute), Order: compose.StopFirst, FailureAction: "continue", Monitor: ptr(9 * time.Second), MaxFailureRatio: ptr(0.5),
+		Parallelism: new(2), Delay: new(time.Minute), Order: compose.StopFirst, FailureAction: "continue", Monitor: new(9 * time.Second), MaxFailureRatio: new(0.5),
 	}
 	for _, test := range []struct {
 		name      string
@@ -72,7 +72,7 @@ stop its own ()
 			name:    "the command line wins",
 			service: compose.Service{Update: update, Labels: map[string]string{"roll.drain": "10"}},
 			overrides: Overrides{
-				Order: compose.StartFirst, Parallelism: ptr(0), Delay: ptr(time.Duration(0)), Monitor: ptr(time.Second), Drain: ptr(time.Second), ReadyTimeout: ptr(time.Minute), StopTimeout: ptr(3 * time.Second),
+				Order: compose.StartFirst, Parallelism: new(0), Delay: new(time.Duration(0)), Monitor: new(time.Second), Drain: new(time.Second), ReadyTimeout: new(time.Minute), StopTimeout: new(3 * time.Second),
 			},
 			want: `order start-first (command line)
 parallelism 0 (command line)

@@ -23,7 +23,10 @@ func preflight(p Plan, s Snapshot) []Refusal {
 	if p.Empty() {
 		return nil
 	}
-	refusals := slices.Concat(overlap(p, s), flippable(p, s))
+	refusals := slices.Concat(overlap(p, s), clashes(p, s), flippable(p, s))
+	if p.Creates() > 0 {
+		refusals = append(refusals, s.Unfit...)
+	}
 	if p.Policy.RequireProof && p.Unproven != "" {
 		refusals = append(refusals, Refusal{
 			What: "no Traefik can be asked where it routes", Why: p.Unproven + ", and --require-proof was given",
@@ -65,25 +68,89 @@ func overlap(p Plan, s Snapshot) []Refusal {
 	return refusals
 }
 
+// clashes refuses old and new replicas that must not serve at the same time,
+// when they would. A gap is a way out: all old ones leave before the first new
+// one comes.
+func clashes(p Plan, s Snapshot) []Refusal {
+	if p.Creates() == 0 {
+		return nil
+	}
+	var refusals []Refusal
+	refuse := func(r compose.Replica, gap string) {
+		for _, refusal := range s.Clashes[r.ID] {
+			refusal.Instead += "; or accept a gap with " + gap
+			refusals = merge(refusals, refusal)
+		}
+	}
+	gap := "--order stop-first"
+	batches := p.window() < p.Leaves()
+	if batches {
+		gap += " --parallelism 0"
+	}
+	for _, slot := range p.Slots {
+		if slot.Adopt != nil {
+			refuse(*slot.Adopt, "roll up --order stop-first "+p.Service)
+		}
+		if slot.Old != nil && mayServe(*slot.Old) && (batches || p.Policy.Order.Value != compose.StopFirst) {
+			refuse(*slot.Old, gap)
+		}
+	}
+	for _, stay := range p.Stay {
+		refuse(stay.Replica, "roll up --order stop-first "+p.Service)
+	}
+	return refusals
+}
+
+// mayServe reports whether a router takes the replica, or will when its
+// healthcheck has passed for the first time.
+func mayServe(r compose.Replica) bool {
+	return r.State == compose.Running && r.Health != compose.Unhealthy
+}
+
+// merge adds a refusal unless it is there: replicas of one kind are refused for
+// the same reason.
+func merge(refusals []Refusal, r Refusal) []Refusal {
+	if slices.ContainsFunc(refusals, func(other Refusal) bool { return other.String() == r.String() }) {
+		return refusals
+	}
+	return append(refusals, r)
+}
+
 // flippable refuses replicas that would be stopped while Traefik routes to
 // them.
 func flippable(p Plan, s Snapshot) []Refusal {
-	if !p.Gated || p.Policy.AcceptLoss {
+	if p.Policy.AcceptLoss {
 		return nil
 	}
+	var refusals []Refusal
 	var noWay, noCheck []string
 	for _, slot := range p.Slots {
-		if slot.Old == nil || s.provable() && len(listed(s.Routes, *slot.Old)) == 0 && !slot.Old.Ready() {
+		if slot.Old == nil {
+			continue
+		}
+		flips := slot.OldWay != "" && slot.OldWay != "none"
+		if untold, ok := s.Untold[slot.Old.ID]; ok && (flips || p.Gated && slot.OldWay == "") {
+			refusals = merge(refusals, untold)
+			continue
+		}
+		if flips && slot.Old.Healthcheck != nil && blind(slot.Old.Healthcheck.Test) {
+			refusals = merge(refusals, Refusal{
+				Path: []string{"healthcheck", "test"}, What: "the healthcheck can never fail: " + command(slot.Old.Healthcheck.Test),
+				Why:     "nobody would notice the flip (" + slot.OldWay + "), so the replica would be stopped while requests are on their way to it",
+				Instead: "a test that asks the application, as [\"CMD\", \"curl\", \"-f\", \"http://localhost/health\"]; for replicas that were created without one, once: roll up --accept-loss " + p.Service,
+			})
+			continue
+		}
+		if !p.Gated || s.provable() && len(listed(s.Routes, *slot.Old)) == 0 && !slot.Old.Ready() {
 			continue
 		}
 		switch {
 		case slot.OldWay == "":
 			noWay = append(noWay, slot.Old.Name)
-		case slot.OldWay != "none" && slot.Old.Healthcheck == nil && !hasTraefikCheck(slot.Old.Labels):
+		case flips && slot.Old.Healthcheck == nil && !hasTraefikCheck(slot.Old.Labels):
 			noCheck = append(noCheck, slot.Old.Name)
 		}
 	}
-	var refusals []Refusal
 	if len(noWay) > 0 {
 		refusals = append(refusals, Refusal{
 			Path: []string{"labels"}, What: "no way to tell " + strings.Join(noWay, ", ") + " to report unhealthy",

@@ -58,6 +58,7 @@ type Roller struct {
 	Observer Observer
 	Poll     time.Duration   // between two looks; zero means 100 ms
 	GiveUp   <-chan struct{} // closed by the second interruption: stop waiting for anything
+	Lost     <-chan struct{} // closed when the lease is no longer held: begin nothing more
 }
 
 func (r *Roller) poll() time.Duration {
@@ -84,6 +85,8 @@ func (r *Roller) Run(ctx context.Context, plan Plan, snapshot Snapshot) Result {
 	}
 	m.emit(Event{Kind: KindPlan, Detail: plan.Headline()})
 	switch err := m.clean(ctx); {
+	case errors.Is(err, errLost):
+		m.yield()
 	case err != nil && ctx.Err() != nil:
 		m.interrupted = true
 	case err != nil:
@@ -104,6 +107,9 @@ func (m *machine) clean(ctx context.Context) error {
 	for _, l := range m.plan.Clean {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if m.lost() {
+			return errLost
 		}
 		m.emit(Event{Kind: KindPhase, Role: OldReplica, Replica: l.Replica.Name, Phase: Removing, Detail: l.Reason})
 		ctx, cancel := context.WithTimeout(ctx, removeLimit)
@@ -163,6 +169,16 @@ type Result struct {
 	Warnings []string
 	Exits    map[string]int // exit codes by replica
 	Took     time.Duration
+	Calls    Calls // Run leaves it empty: the caller counts
+}
+
+// Calls is what a roll asked of others, its preparation included: requests to
+// the Engine and to Traefik, runs of Compose and how long those took.
+type Calls struct {
+	Engine      int64
+	Traefik     int64
+	Compose     int64
+	ComposeTime time.Duration
 }
 
 // Left is a replica that neither went forward nor back.
@@ -216,7 +232,7 @@ func (m *machine) result() Result {
 		res.Outcome = Done
 	case finished > 0:
 		res.Outcome = Partial
-	case m.onlyCreation() && committed == 0:
+	case (m.broken || m.onlyCreation()) && committed == 0:
 		res.Outcome = Failed
 	default:
 		res.Outcome = RolledBack

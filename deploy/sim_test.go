@@ -6,8 +6,12 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,9 +22,19 @@ import (
 )
 
 var (
-	worlds = flag.Int("worlds", 2000, "how many random worlds TestSimulation tries")
-	seed   = flag.Int64("seed", -1, "the one world that TestSimulation tries, with its events")
+	worlds = flag.Int("worlds", worldsByDefault(), "how many random worlds TestSimulation tries; SIM_WORLDS says so, too")
+	first  = flag.Int("first", 0, "the seed that TestSimulation begins with")
+	seed   = flag.Int64("seed", -1, "the one world that TestSimulation tries")
 )
+
+// worldsByDefault is what fits into an ordinary test run, unless SIM_WORLDS
+// asks for more.
+func worldsByDefault() int {
+	if n, err := strconv.Atoi(os.Getenv("SIM_WORLDS")); err == nil {
+		return n
+	}
+	return 600
+}
 
 // scenario is a random world and what is done in it.
 type scenario struct {
@@ -36,7 +50,7 @@ type scenario struct {
 	faults   float64 // probability of each call to go wrong
 	slowness float64 // probability of each call to be slow
 	events   []event // what else happens
-	severs   bool    // roll is killed
+	keepless bool    // no Keeper: what is removed cannot come back
 }
 
 type event struct {
@@ -131,6 +145,7 @@ func newScenario(seed int64) scenario {
 	if r.IntN(3) == 0 {
 		s.slowness = chance(r, 0.01, 0.1)
 	}
+	s.keepless = r.IntN(4) == 0
 	if r.IntN(2) == 0 {
 		for range 1 + r.IntN(2) {
 			e := event{at: between(r, 0, 40*time.Second), d: between(r, time.Second, 40*time.Second), n: r.IntN(12),
@@ -147,14 +162,14 @@ func newScenario(seed int64) scenario {
 // dice are thrown anew for each occasion.
 func (s scenario) dice(call, replica string, n int) *rand.Rand {
 	h := fnv.New64a()
-	fmt.Fprint(h, s.seed, call, replica, n)
-	return rand.New(rand.NewPCG(h.Sum64(), 3))
+	h.Write([]byte(call + replica))
+	return rand.New(rand.NewPCG(h.Sum64()^uint64(s.seed), uint64(n)))
 }
 
 func (s scenario) String() string {
-	return fmt.Sprintf("seed %d: %d replicas -> %d (%s), worker %v, no API %v, %d routers, skew %s, bad %q, %s parallelism %s delay %s action %q ratio %s, faults %g, slowness %g, events %v\n  v1 %s\n  v2 %s",
+	return fmt.Sprintf("seed %d: %d replicas -> %d (%s), worker %v, no API %v, %d routers, skew %s, bad %q, %s parallelism %s delay %s action %q ratio %s, faults %g, slowness %g, no keeper %v, events %v\n  v1 %s\n  v2 %s",
 		s.seed, s.options.Replicas, s.declared, s.goal.Verb, s.options.Worker, s.options.NoAPI, s.options.Routers, s.options.Skew, s.bad, s.update.Order,
-		show(s.update.Parallelism), show(s.update.Delay), s.update.FailureAction, show(s.update.MaxFailureRatio), s.faults, s.slowness, s.events, versionText(s.options.Version), versionText(s.next))
+		show(s.update.Parallelism), show(s.update.Delay), s.update.FailureAction, show(s.update.MaxFailureRatio), s.faults, s.slowness, s.keepless, s.events, versionText(s.options.Version), versionText(s.next))
 }
 
 func versionText(v deploytest.Version) string {
@@ -172,12 +187,12 @@ func show[T any](v *T) string {
 
 func TestSimulation(t *testing.T) {
 	if *seed >= 0 {
-		simulate(t, newScenario(*seed), true)
+		simulate(t, newScenario(*seed))
 		return
 	}
 	outcomes := map[deploy.Outcome]int{}
-	for i := range *worlds {
-		outcomes[simulate(t, newScenario(int64(i)), true)]++
+	for i := *first; i < *first+*worlds; i++ {
+		outcomes[simulate(t, newScenario(int64(i)))]++
 		if t.Failed() {
 			t.Fatalf("replay it: go test ./deploy -run TestSimulation -seed %d", i)
 		}
@@ -185,7 +200,7 @@ func TestSimulation(t *testing.T) {
 	t.Logf("outcomes of %d worlds: %v", *worlds, outcomes)
 }
 
-func simulate(t *testing.T, s scenario, loud bool) (outcome deploy.Outcome) {
+func simulate(t *testing.T, s scenario) (outcome deploy.Outcome) {
 	synctest.Test(t, func(t *testing.T) {
 		w := deploytest.New(s.options)
 		defer w.Close()
@@ -194,12 +209,18 @@ func simulate(t *testing.T, s scenario, loud bool) (outcome deploy.Outcome) {
 		had := len(w.Containers())
 		w.Declare(s.next, s.declared)
 		session := w.Session()
-		quiet := false
+		var quiet, severed, interrupted, gaveUp, hung atomic.Bool
+		var mu sync.Mutex
 		var log []string
 		start := time.Now()
+		note := func(format string, args ...any) {
+			mu.Lock()
+			defer mu.Unlock()
+			log = append(log, fmt.Sprintf("%8.3f ", time.Since(start).Seconds())+fmt.Sprintf(format, args...))
+		}
 		times := map[string]int{}
 		session.Fault = func(call, replica string) deploytest.Fault {
-			if quiet {
+			if quiet.Load() || s.faults == 0 && s.slowness == 0 {
 				return deploytest.Fault{}
 			}
 			// What goes wrong with a call hangs on the call alone, not on the
@@ -214,7 +235,7 @@ func simulate(t *testing.T, s scenario, loud bool) (outcome deploy.Outcome) {
 				f.Delay = between(r, time.Millisecond, 3*time.Second)
 			}
 			if f != (deploytest.Fault{}) {
-				log = append(log, fmt.Sprintf("%8.3f fault    %s %s: %v (lost %v) after %s", time.Since(start).Seconds(), call, replica, f.Err, f.Lost, f.Delay))
+				note("fault    %s %s: %v (lost %v) after %s", call, replica, f.Err, f.Lost, f.Delay)
 			}
 			return f
 		}
@@ -240,19 +261,18 @@ func simulate(t *testing.T, s scenario, loud bool) (outcome deploy.Outcome) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		giveUp := make(chan struct{})
-		stopped := false
-		leave := func() {
-			if !stopped {
-				stopped = true
-				close(giveUp)
-			}
+		leave := sync.OnceFunc(func() { close(giveUp) })
+		over, ended := context.WithCancel(t.Context())
+		at := func(d time.Duration, f func()) {
+			time.AfterFunc(d, func() {
+				if over.Err() == nil {
+					f()
+				}
+			})
 		}
-		severed, interrupted, gaveUp, hung := false, false, false, false
-		var timers []*time.Timer
-		at := func(d time.Duration, f func()) { timers = append(timers, time.AfterFunc(d, f)) }
 		for _, e := range s.events {
 			at(e.at, func() {
-				log = append(log, fmt.Sprintf("%8.3f event    %s", time.Since(start).Seconds(), e))
+				note("event    %s", e)
 				switch e.what {
 				case "kill":
 					if numbers := w.Numbers(); len(numbers) > 0 {
@@ -269,36 +289,35 @@ func simulate(t *testing.T, s scenario, loud bool) (outcome deploy.Outcome) {
 						w.LoseAPI(e.n%s.options.Routers, e.d)
 					}
 				case "interrupt":
-					interrupted = true
+					interrupted.Store(true)
 					cancel()
 				case "give up":
-					interrupted = true
+					interrupted.Store(true)
 					cancel()
-					at(e.d, func() { gaveUp = true; leave() })
+					at(e.d, func() { gaveUp.Store(true); leave() })
 				case "sever":
-					severed = true
+					severed.Store(true)
 					session.Sever()
 					leave()
 				}
 			})
 		}
-		at(6*time.Hour, func() { hung = true; leave() })
+		at(6*time.Hour, func() { hung.Store(true); leave() })
 		roller := session.Roller()
 		roller.GiveUp = giveUp
+		if s.keepless {
+			roller.Keeper = nil
+		}
 		observe := deploy.ObserverFunc(func(e deploy.Event) {
-			if loud {
-				log = append(log, fmt.Sprintf("%8.3f %-8s slot %d %-4s %-12s %-10s %s", e.Time.Sub(start).Seconds(), e.Kind, e.Slot, e.Role, e.Replica, e.Phase, e.Detail))
-			}
+			note("%-8s slot %d %-4s %-12s %-10s %s", e.Kind, e.Slot, e.Role, e.Replica, e.Phase, e.Detail)
 		})
 		roller.Observer = observe
 		result := roller.Run(ctx, plan, snapshot)
 		outcome = result.Outcome
-		for _, timer := range timers {
-			timer.Stop()
-		}
+		ended()
 		took := time.Since(start)
 		after := w.Containers()
-		quiet = true
+		quiet.Store(true)
 		failed := false
 		fail := func(format string, args ...any) {
 			t.Helper()
@@ -308,7 +327,7 @@ func simulate(t *testing.T, s scenario, loud bool) (outcome deploy.Outcome) {
 			failed = true
 			t.Errorf("%s\n%s\nresult %+v after %s\ncontainers %q\n%s", s, fmt.Sprintf(format, args...), result, took, after, strings.Join(log, "\n"))
 		}
-		if hung {
+		if hung.Load() {
 			fail("the roll did not end")
 			return
 		}
@@ -325,7 +344,7 @@ func simulate(t *testing.T, s scenario, loud bool) (outcome deploy.Outcome) {
 
 		// The outcome is true.
 		switch {
-		case severed || gaveUp:
+		case severed.Load() || gaveUp.Load():
 		case result.Outcome == deploy.Done || result.Outcome == deploy.UpToDate:
 			if w.Deaths() == 0 && len(after) != plan.Target {
 				fail("%s, but not %d containers", result.Outcome, plan.Target)
@@ -344,10 +363,10 @@ func simulate(t *testing.T, s scenario, loud bool) (outcome deploy.Outcome) {
 				fail("%s, but it left something", result.Outcome)
 			}
 		case result.Outcome == deploy.Interrupted:
-			if !interrupted {
+			if !interrupted.Load() {
 				fail("nobody interrupted it")
 			}
-			if w.Deaths() == 0 && len(now) < plan.Floor {
+			if w.Deaths() == 0 && len(now) < floor {
 				fail("interrupted below its strength: %q", now)
 			}
 		case result.Outcome == deploy.Partial:
@@ -395,7 +414,7 @@ func simulate(t *testing.T, s scenario, loud bool) (outcome deploy.Outcome) {
 				w.Watch(plan.Floor, strict)
 			}
 			start = time.Now()
-			log = append(log, fmt.Sprintf("again, %d:", round), plan.String())
+			note("again, %d:\n%s", round, plan)
 			roller := again.Roller()
 			roller.Observer = observe
 			result = roller.Run(t.Context(), plan, snapshot)

@@ -25,6 +25,11 @@ type Snapshot struct {
 	Throttle   time.Duration               // how long a router may take to follow a change
 
 	Ways map[string]string // replica id -> how it is flipped; "": no way, "none": losses accepted
+
+	Clashes map[string][]Refusal // replica id -> why it and a new replica must not serve at the same time
+	Unfit   []Refusal            // why a replica that is created from the file would not serve as it should
+	Untold  map[string]Refusal   // replica id -> why it cannot be flipped, or must not be
+	Notes   []string             // what a person should know before replicas are created
 }
 
 // listed are the route keys that lead to the replica.
@@ -59,8 +64,11 @@ func (s Snapshot) serving() int {
 
 // gated reports whether the service's replicas have to be seen in a router: a
 // replica is listed in one, or the labels ask for it.
-func (s Snapshot) gated() bool {
-	return s.Expected || slices.ContainsFunc(s.Replicas, func(r compose.Replica) bool {
+func (s Snapshot) gated() bool { return s.Expected || s.Routed() }
+
+// Routed reports whether a router routes to any replica.
+func (s Snapshot) Routed() bool {
+	return slices.ContainsFunc(s.Replicas, func(r compose.Replica) bool {
 		return len(listed(s.Routes, r)) > 0
 	})
 }

@@ -56,9 +56,18 @@ func newWorld(t *testing.T) *world {
 // start runs a container of the Traefik image.
 func (w *world) start(t *testing.T, name string, labels map[string]string, host *container.HostConfig, args ...string) string {
 	t.Helper()
+	return w.startChecked(t, name, labels, host, nil, args...)
+}
+
+func (w *world) startChecked(t *testing.T, name string, labels map[string]string, host *container.HostConfig, check *container.HealthConfig, args ...string) string {
+	t.Helper()
 	host.NetworkMode = container.NetworkMode(w.name)
+	exposed := nat.PortSet{"8080/tcp": {}}
+	for port := range host.PortBindings {
+		exposed[port] = struct{}{}
+	}
 	created, err := w.docker.ContainerCreate(t.Context(),
-		&container.Config{Image: image, Cmd: args, Labels: labels, ExposedPorts: nat.PortSet{"8080/tcp": {}}}, host, nil, nil, w.name+"-"+name)
+		&container.Config{Image: image, Cmd: args, Labels: labels, ExposedPorts: exposed, Healthcheck: check}, host, nil, nil, w.name+"-"+name)
 	if err != nil {
 		t.Fatal(err)
 	}

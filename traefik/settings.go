@@ -44,6 +44,7 @@ type Provider struct {
 	ExposedByDefault   bool // default true
 	AllowEmptyServices bool // unhealthy containers keep their routers
 	Constraints        string
+	DefaultRule        string // a template; empty: Traefik's own
 	Network            string
 	Refresh            time.Duration // Swarm only: time between two polls, default 15 s
 }
@@ -164,6 +165,7 @@ func (r *reader) provider(name string) Provider {
 		ExposedByDefault:   r.boolean(prefix+".exposedbydefault", true),
 		AllowEmptyServices: r.boolean(prefix+".allowemptyservices", false),
 		Constraints:        r.flat[prefix+".constraints"],
+		DefaultRule:        r.flat[prefix+".defaultrule"],
 		Network:            r.flat[prefix+".network"],
 	}
 }

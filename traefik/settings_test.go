@@ -8,7 +8,7 @@ import (
 )
 
 func TestAllSourcesOfSettingsReadTheSame(t *testing.T) {
-	const want = "throttle 5s api true insecure true base /ops traefik :9000 web :80 docker {true false true Label(`a`,`b`) front 0s} swarm {true true false   5s}"
+	const want = "throttle 5s api true insecure true base /ops traefik :9000 web :80 docker {true false true Label(`a`,`b`)  front 0s} swarm {true true false    5s}"
 	flags := flatFlags([]string{
 		"--api.insecure", "--api.basePath=/ops/", "--entryPoints.traefik.address", ":9000", "-entrypoints.WEB.address=:80",
 		"--providers.providersThrottleDuration=5s", "--providers.docker", "--providers.docker.exposedbydefault=false",

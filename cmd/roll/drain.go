@@ -72,6 +72,11 @@ func (a *app) single(cmd *cobra.Command, args []string, o *policyFlags, plan fun
 	if err != nil {
 		return err
 	}
+	unlock, err := s.lock(cmd, args, *o, show, s.named(nil)...)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	replica, service, err := s.replica(ctx, args[0])
 	if err != nil {
 		return err

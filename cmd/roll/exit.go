@@ -52,6 +52,9 @@ func explain(err error) (code int, text string) {
 		noCompose   *compose.NoComposeError
 		unreachable *unreachableError
 		lost        *probe.ErrorsError
+		history     *deploy.HistoryError
+		alive       *aliveError
+		locked      *deploy.LockedError
 	)
 	switch {
 	case errors.As(err, &outcome):
@@ -76,10 +79,16 @@ func explain(err error) (code int, text string) {
 		return 2, say(err, hint)
 	case errors.As(err, &noFile), errors.As(err, &badFile), errors.As(err, &noCompose):
 		return 2, say(err, "")
+	case errors.As(err, &history):
+		return 2, say(err, "type roll history "+history.Service+" to see it")
 	case errors.As(err, &noService):
 		return 2, say(err, "type roll status to see the services")
 	case errors.As(err, &unreachable):
 		return 2, say(err, "start it, or name another with -H or --context")
+	case errors.As(err, &alive):
+		return 5, say(err, "to break its lock all the same: roll unlock --force")
+	case errors.As(err, &locked):
+		return 5, say(err, "to wait for it, add --wait-lock 10m; to break its lock, see roll unlock --help")
 	case errors.As(err, &lost):
 		return 1, say(err, "")
 	case errors.Is(err, context.Canceled):

@@ -14,11 +14,12 @@ import (
 // docs/json.md. The types below are that contract; a field of theirs is never
 // renamed or given another meaning.
 type jsonRenderer struct {
-	mu  sync.Mutex // guards out and plan
+	mu  sync.Mutex // guards the rest
 	out *json.Encoder
 	now func() time.Time
 
-	plan deploy.Plan
+	plan     deploy.Plan
+	prepared struct{ took, compose time.Duration } // of the next plan
 }
 
 func newJSONRenderer(stdout io.Writer, now func() time.Time) *jsonRenderer {
@@ -68,6 +69,9 @@ type jsonPlan struct {
 	Clean       []jsonNote  `json:"clean"`
 	Stay        []jsonNote  `json:"stay"`
 	Warnings    []string    `json:"warnings"`
+
+	PrepareMS        int64 `json:"prepare_ms,omitempty"`
+	PrepareComposeMS int64 `json:"prepare_compose_ms,omitempty"`
 }
 
 type jsonSlot struct {
@@ -108,7 +112,15 @@ type jsonResult struct {
 	Warnings []string       `json:"warnings"`
 	Exits    map[string]int `json:"exits"`
 	TookMS   int64          `json:"took_ms"`
+	Calls    jsonCalls      `json:"calls"`
 	Next     []string       `json:"next"`
+}
+
+type jsonCalls struct {
+	Engine    int64 `json:"engine"`
+	Traefik   int64 `json:"traefik"`
+	Compose   int64 `json:"compose"`
+	ComposeMS int64 `json:"compose_ms"`
 }
 
 type jsonLeft struct {
@@ -153,16 +165,26 @@ func (r *jsonRenderer) On(e deploy.Event) {
 	r.write(line)
 }
 
+// Prepared notes how long the plan took that comes next.
+func (r *jsonRenderer) Prepared(took, compose time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.prepared.took, r.prepared.compose = took, compose
+}
+
 // Plan writes the plan's line.
 func (r *jsonRenderer) Plan(p deploy.Plan) {
 	r.mu.Lock()
 	r.plan = p
+	prepared := r.prepared
+	r.prepared.took, r.prepared.compose = 0, 0
 	r.mu.Unlock()
 	line := jsonPlan{
 		Type: deploy.KindPlan, Time: jsonTime(r.now()), Project: p.Project, Service: p.Service, Slots: len(p.Slots), Detail: p.Headline(),
 		Verb: p.Verb, Target: p.Target, Floor: p.Floor, Order: string(p.Policy.Order.Value), Parallelism: p.Policy.Parallelism.Value,
 		Gated: p.Gated, Routers: list(p.Routers), Unproven: p.Unproven, Warnings: list(p.Warnings),
 		Changes: []jsonSlot{}, Clean: []jsonNote{}, Stay: []jsonNote{},
+		PrepareMS: milliseconds(prepared.took), PrepareComposeMS: milliseconds(prepared.compose),
 	}
 	for i, s := range p.Slots {
 		slot := jsonSlot{Slot: i + 1, Create: s.New, Unflip: s.Unflip, Wanted: list(s.Wanted), Reason: s.Reason}
@@ -198,6 +220,7 @@ func (r *jsonRenderer) Result(res deploy.Result) {
 		Created: list(res.Created), Removed: list(res.Removed), Restored: list(res.Restored),
 		Left: []jsonLeft{}, Failures: []jsonFailure{}, Warnings: list(res.Warnings), Exits: res.Exits,
 		TookMS: milliseconds(res.Took), Next: list(e.commands()),
+		Calls: jsonCalls{res.Calls.Engine, res.Calls.Traefik, res.Calls.Compose, milliseconds(res.Calls.ComposeTime)},
 	}
 	if line.Exits == nil {
 		line.Exits = map[string]int{}

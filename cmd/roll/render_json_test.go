@@ -56,8 +56,23 @@ func TestJSONIsAPlanItsEventsAndAResult(t *testing.T) {
 {"type":"phase","time":"2026-03-01T14:05:15.200Z","project":"shop","service":"web","slot":1,"slots":2,"role":"old","replica":"web-1","phase":"returned"}
 {"type":"phase","time":"2026-03-01T14:05:15.200Z","project":"shop","service":"web","slot":1,"slots":2,"role":"new","replica":"web-4","phase":"stopping","budget_ms":10000}
 {"type":"phase","time":"2026-03-01T14:05:15.500Z","project":"shop","service":"web","slot":1,"slots":2,"role":"new","replica":"web-4","phase":"departed"}
-{"type":"result","time":"2026-03-01T14:05:06.000Z","project":"shop","service":"web","outcome":"rolled_back","detail":"web: rolled back after 9.5s: web-5: it exited with code 1; the old version serves","proven":true,"created":[],"removed":[],"restored":["web-2","web-1"],"left":[],"failures":[{"slot":2,"replica":"web-5","role":"new","phase":"arrived","error":"it exited with code 1","probes":[{"start":"2026-03-01T14:05:06.000Z","end":"2026-03-01T14:05:07.000Z","exit_code":0,"output":"ok 1"},{"start":"2026-03-01T14:05:08.000Z","end":"2026-03-01T14:05:09.000Z","exit_code":0,"output":"ok 2"},{"start":"2026-03-01T14:05:09.000Z","end":"2026-03-01T14:05:10.000Z","exit_code":0,"output":""},{"start":"2026-03-01T14:05:10.000Z","end":"2026-03-01T14:05:11.000Z","exit_code":1,"output":"curl: (7)\nconnection <refused>\n"}],"logs":["\u001b[31mlistening on :80\u001b[0m","panic: no database"]}],"warnings":["a flipped replica is unhealthy only after 20s","web-2 was killed for want of memory (OOM)"],"exits":{"web-4":0,"web-5":1},"took_ms":9500,"next":["roll up web"]}
+{"type":"result","time":"2026-03-01T14:05:06.000Z","project":"shop","service":"web","outcome":"rolled_back","detail":"web: rolled back after 9.5s: web-5: it exited with code 1; the old version serves","proven":true,"created":[],"removed":[],"restored":["web-2","web-1"],"left":[],"failures":[{"slot":2,"replica":"web-5","role":"new","phase":"arrived","error":"it exited with code 1","probes":[{"start":"2026-03-01T14:05:06.000Z","end":"2026-03-01T14:05:07.000Z","exit_code":0,"output":"ok 1"},{"start":"2026-03-01T14:05:08.000Z","end":"2026-03-01T14:05:09.000Z","exit_code":0,"output":"ok 2"},{"start":"2026-03-01T14:05:09.000Z","end":"2026-03-01T14:05:10.000Z","exit_code":0,"output":""},{"start":"2026-03-01T14:05:10.000Z","end":"2026-03-01T14:05:11.000Z","exit_code":1,"output":"curl: (7)\nconnection <refused>\n"}],"logs":["\u001b[31mlistening on :80\u001b[0m","panic: no database"]}],"warnings":["a flipped replica is unhealthy only after 20s","web-2 was killed for want of memory (OOM)"],"exits":{"web-4":0,"web-5":1},"took_ms":9500,"calls":{"engine":41,"traefik":17,"compose":4,"compose_ms":1200},"next":["roll up web"]}
 `)
+}
+
+func TestJSONTellsThePreparationOfThePlanThatFollowsIt(t *testing.T) {
+	var stdout bytes.Buffer
+	r := newJSONRenderer(&stdout, func() time.Time { return at(0) })
+	r.Prepared(1234567*time.Microsecond, 800*time.Millisecond)
+	r.Plan(deploy.Plan{})
+	r.Plan(deploy.Plan{})
+	first, second, _ := strings.Cut(stdout.String(), "\n")
+	if !strings.HasSuffix(first, `,"prepare_ms":1235,"prepare_compose_ms":800}`) {
+		t.Error(first)
+	}
+	if strings.Contains(second, "prepare") {
+		t.Errorf("told again: %s", second)
+	}
 }
 
 func TestJSONListsAreNeverNull(t *testing.T) {
@@ -91,7 +106,7 @@ func contract(t *testing.T) string {
 
 func TestTheContractNamesEveryField(t *testing.T) {
 	text := contract(t)
-	for _, line := range []any{jsonEvent{}, jsonPlan{}, jsonSlot{}, jsonNote{}, jsonResult{}, jsonLeft{}, jsonFailure{}, jsonProbe{}} {
+	for _, line := range []any{jsonEvent{}, jsonPlan{}, jsonSlot{}, jsonNote{}, jsonResult{}, jsonCalls{}, jsonLeft{}, jsonFailure{}, jsonProbe{}} {
 		of := reflect.TypeOf(line)
 		section := sectionOf(t, text, of.Name())
 		for i := range of.NumField() {
@@ -121,7 +136,7 @@ func sectionOf(t *testing.T, text, name string) string {
 	t.Helper()
 	headings := map[string]string{
 		"jsonEvent": "## Events", "jsonPlan": "## `plan`", "jsonSlot": "### `changes`", "jsonNote": "### `clean` and `stay`",
-		"jsonResult": "## `result`", "jsonLeft": "### `left`", "jsonFailure": "### `failures`", "jsonProbe": "### `probes`",
+		"jsonResult": "## `result`", "jsonCalls": "### `calls`", "jsonLeft": "### `left`", "jsonFailure": "### `failures`", "jsonProbe": "### `probes`",
 	}
 	_, rest, found := strings.Cut(text, "\n"+headings[name]+"\n")
 	if !found {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -137,10 +138,7 @@ func (r *quietRenderer) Close() {}
 // noticeText is a warning, a failure or a change of direction for a person who
 // sees it without its columns.
 func noticeText(e deploy.Event) string {
-	who := e.Service
-	if e.Replica != "" {
-		who = e.Replica
-	}
+	who := cmp.Or(e.Replica, e.Service, e.Project)
 	if e.Kind == deploy.KindFailure && e.Slot > 0 {
 		who = fmt.Sprintf("%s (slot %d, %s)", who, e.Slot, e.Phase)
 	}

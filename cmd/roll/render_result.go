@@ -152,7 +152,7 @@ func (e ending) details() string {
 func (e ending) failed() []string {
 	var lines []string
 	for _, f := range e.Failures {
-		lines = append(lines, strings.Split(whoFailed(f)+": "+failure(f), "\n")...)
+		lines = append(lines, strings.Split(strings.TrimPrefix(whoFailed(f)+": ", ": ")+failure(f), "\n")...)
 		if f.Last != "" {
 			lines = append(lines, "  last seen: "+oneLine(f.Last))
 		}
@@ -181,7 +181,10 @@ func whoFailed(f deploy.Failure) string {
 	if f.Slot > 0 {
 		who = append(who, fmt.Sprintf("slot %d", f.Slot))
 	}
-	return strings.Join(append(who, "while "+f.Phase.String()), ", ")
+	if f.Phase != deploy.Planned || len(who) > 0 { // else it is about the roll as a whole
+		who = append(who, "while "+f.Phase.String())
+	}
+	return strings.Join(who, ", ")
 }
 
 func (e ending) left() []string {

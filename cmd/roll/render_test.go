@@ -99,6 +99,7 @@ func rolledBack() deploy.Result {
 		}},
 		Warnings: []string{"a flipped replica is unhealthy only after 20s", "web-2 was killed for want of memory (OOM)"},
 		Exits:    map[string]int{"web-4": 0, "web-5": 1}, Took: 9500 * time.Millisecond,
+		Calls: deploy.Calls{Engine: 41, Traefik: 17, Compose: 4, ComposeTime: 1200 * time.Millisecond},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/docker/cli/cli/command"
 	"github.com/docker/cli/cli/flags"
@@ -14,6 +15,7 @@ import (
 // client and the global flags.
 type app struct {
 	streams Streams
+	started time.Time
 	docker  command.Cli
 	options *flags.ClientOptions // nil when docker runs roll as its plugin
 
@@ -76,7 +78,7 @@ func (a *app) newRootCmd() *cobra.Command {
 		return &usageError{err: err, hint: "roll " + cmd.Name() + " --help"}
 	})
 	cmd.AddCommand(
-		newUpCmd(a), newScaleCmd(a), newRestartCmd(a), newStatusCmd(a),
+		newUpCmd(a), newScaleCmd(a), newRestartCmd(a), newStatusCmd(a), newHistoryCmd(a), newRollbackCmd(a), newUnlockCmd(a),
 		newDrainCmd(a), newUndrainCmd(a), newProbeCmd(a), newVersionCmd(a),
 	)
 	for _, sub := range cmd.Commands() {

@@ -7,12 +7,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/docker/cli/cli-plugins/metadata"
 	"github.com/docker/cli/cli-plugins/plugin"
 	"github.com/docker/cli/cli/command"
+	"github.com/docker/cli/cli/debug"
 	"github.com/docker/cli/cli/flags"
 	"github.com/spf13/cobra"
+	"go.opentelemetry.io/otel"
 	"golang.org/x/term"
 )
 
@@ -64,13 +67,16 @@ func Run(ctx context.Context, args []string, s Streams) int {
 }
 
 func run(ctx context.Context, args []string, s Streams) error {
+	started := time.Now()
 	docker, err := command.NewDockerCli(command.WithBaseContext(ctx), command.WithOutputStream(s.Out), command.WithErrorStream(s.Err))
 	if err != nil {
 		return fmt.Errorf("set up the docker client: %w", err)
 	}
-	app := &app{streams: s, docker: docker}
+	app := &app{streams: s, docker: docker, started: started}
 	root := app.newRootCmd()
 	if asPlugin(args, s) {
+		// As docker's own plugins do: what telemetry cannot do is told under --debug only.
+		otel.SetErrorHandler(debug.OTELErrorHandler)
 		// docker's own flags stand before `roll` and belong to its plugin library.
 		root.PersistentPreRunE = func(cmd *cobra.Command, a []string) error {
 			cmd.SetContext(ctx)

@@ -89,6 +89,11 @@ func (a *app) scale(cmd *cobra.Command, args, remove []string, o upOptions) erro
 			return err
 		}
 	}
+	unlock, err := s.lock(cmd, args, o.policy, show, services...)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	hashes, err := s.hashes(ctx, services)
 	if err != nil {
 		return err

@@ -45,4 +45,3 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%v exited with %d, want %d", args[1:], code, want)
 	}
 }
-

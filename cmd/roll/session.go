@@ -29,6 +29,10 @@ type session struct {
 	api     client.APIClient
 	engine  *compose.Engine
 	flipper *healthflip.Flipper
+	leases  *compose.Leases // nil: nothing is locked
+	lease   *deploy.Lease   // nil: not held
+	creator deploy.Creator  // nil: Compose creates replicas
+	owner   deploy.Owner    // who runs this command
 
 	instances []traefik.Instance // every Traefik found, also those that cannot be asked
 	router    *traefik.Router    // nil: none can be asked
@@ -197,13 +201,20 @@ func (s *session) look(ctx context.Context, service compose.Service, hashes map[
 	if snap.Unprovable = s.unprovable(); snap.Unprovable == "" {
 		snap.Routers = s.router.Instances()
 	}
+	var image compose.Image
+	var healers []healer
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		snap.Replicas, err = s.engine.Replicas(gctx, s.project.Name, service.Name)
+		snap.Replicas, err = s.replicas(gctx, service, snap.Hash)
 		return err
 	})
 	group.Go(func() (err error) {
-		snap.ImageID, err = s.engine.ImageID(gctx, service.Image)
+		image, err = s.engine.Image(gctx, service.Image)
+		snap.ImageID = image.ID
+		return err
+	})
+	group.Go(func() (err error) {
+		healers, err = healersOn(gctx, s.api)
 		return err
 	})
 	if len(snap.Routers) > 0 {
@@ -223,16 +234,59 @@ func (s *session) look(ctx context.Context, service compose.Service, hashes map[
 	}
 	_, err := s.flipper.Way(service.Labels, nil)
 	refuse("service "+service.Name, err)
-	for _, r := range snap.Replicas {
-		way, err := s.flipper.Way(r.Labels, slices.Concat(r.Entrypoint, r.Command))
-		refuse(r.Name, err)
-		snap.Ways[r.ID] = way
-	}
 	refusals = append(refusals, unknownLabels(service)...)
 	if len(refusals) > 0 {
 		return snap, s.placed(&deploy.RefusedError{Service: service.Name, Refusals: refusals})
 	}
+	snap.Untold = s.flips(&snap, healers)
+	snap.Clashes = clashes(service, image, snap.Replicas, s.instances)
+	snap.Unfit, snap.Notes = fitness(service, image, s.instances, snap.Expected || snap.Routed())
 	return snap, nil
+}
+
+// flips finds out how each replica is flipped, and why some cannot be.
+func (s *session) flips(snap *deploy.Snapshot, healers []healer) map[string]deploy.Refusal {
+	untold := map[string]deploy.Refusal{}
+	for _, r := range snap.Replicas {
+		way, err := s.flipper.Way(r.Labels, slices.Concat(r.Entrypoint, r.Command))
+		if err == nil {
+			err = healthflip.Check(r.Labels, r.ReadOnly, marks(r.Mounts))
+		}
+		if err != nil {
+			way, untold[r.ID] = "", deploy.Refusal{
+				Path: []string{"labels"}, What: r.Name + " cannot be flipped", Why: err.Error() + "; for replicas that were created like this, once: roll up --accept-loss " + snap.Service.Name,
+			}
+		}
+		snap.Ways[r.ID] = way
+		for _, h := range healers {
+			if err == nil && h.restarts(r) {
+				untold[r.ID] = h.refusal(snap.Service, r)
+			}
+		}
+	}
+	return untold
+}
+
+// replicas lists a service's containers. Where a container's hash is not
+// today's, Compose itself is asked whether `up` would replace it: hashes that
+// it prints and those that it labels with differ for env_file, label_file and
+// references to other services (compose.CLI.Hash). One that it would keep
+// counts as if it had today's.
+func (s *session) replicas(ctx context.Context, service compose.Service, hash string) ([]compose.Replica, error) {
+	replicas, err := s.engine.Replicas(ctx, s.project.Name, service.Name)
+	if err != nil || hash == "" || !slices.ContainsFunc(replicas, func(r compose.Replica) bool { return r.ConfigHash != hash }) {
+		return replicas, err
+	}
+	stale, err := s.cli.Stale(ctx, service.Name, len(replicas))
+	if err != nil {
+		return replicas, err
+	}
+	for i, r := range replicas {
+		if !slices.Contains(stale, r.Name) {
+			replicas[i].ConfigHash = hash
+		}
+	}
+	return replicas, nil
 }
 
 // placed fills the lines of the Compose file into a refusal.
@@ -250,15 +304,36 @@ func (s *session) placed(err error) error {
 }
 
 // roller carries out plans on this session's daemon.
-func (s *session) roller(observer deploy.Observer) *deploy.Roller {
+func (s *session) roller(observer deploy.Observer, keeper deploy.Keeper) *deploy.Roller {
 	r := &deploy.Roller{
-		Engine: s.engine, Creator: s.cli, Flipper: s.flipper, Hooks: s.engine, Logs: s.engine,
+		Engine: s.engine, Creator: s.cli, Flipper: s.flipper, Hooks: s.engine, Logs: s.engine, Keeper: keeper,
 		Notifier: notifier{s.engine, s.project.Name}, Observer: observer, GiveUp: s.app.streams.GiveUp,
+	}
+	if s.creator != nil {
+		r.Creator = s.creator
+	}
+	if s.lease != nil {
+		r.Lost = s.lease.Lost()
 	}
 	if s.unprovable() == "" {
 		r.Router = s.router
 	}
 	return r
+}
+
+// keeper keeps what the Engine can make a container from again.
+type keeper struct{ engine *compose.Engine }
+
+func (k keeper) Keep(ctx context.Context, id string) (any, error) {
+	kept, err := k.engine.Keep(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return kept, nil
+}
+
+func (k keeper) Restore(ctx context.Context, kept any) (id, name string, err error) {
+	return k.engine.Restore(ctx, kept.(*compose.Kept))
 }
 
 // notifier rings for one project.

@@ -27,14 +27,14 @@ now, what Docker says about it, and in which services of which Traefik it is.`,
 			if format != "table" && format != "json" {
 				return usagef(cmd, "--format %s: it must be table or json", format)
 			}
-			rows, err := a.status(cmd.Context(), args)
+			rows, note, err := a.status(cmd.Context(), args)
 			if err != nil {
 				return err
 			}
 			if format == "json" {
 				return json.NewEncoder(a.streams.Out).Encode(rows)
 			}
-			return a.printStatus(rows)
+			return a.printStatus(rows, note)
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", "table", "table or json")
@@ -55,6 +55,8 @@ type statusRow struct {
 	Routes   []statusRoute `json:"routes"`
 	Started  time.Time     `json:"started,omitzero"`
 	Note     string        `json:"note,omitempty"`
+
+	Rolling *statusRolling `json:"rolling,omitempty"` // who is at work on the project
 }
 
 type statusRoute struct {
@@ -63,22 +65,26 @@ type statusRoute struct {
 	Status  string `json:"status"` // UP or DOWN
 }
 
-func (a *app) status(ctx context.Context, args []string) ([]statusRow, error) {
+func (a *app) status(ctx context.Context, args []string) (rows []statusRow, note string, err error) {
 	s, err := a.open(ctx, args...)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	services := s.named(args)
 	hashes, err := s.hashes(ctx, services)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	views, notes := s.views(ctx)
-	rows := []statusRow{}
+	rolling, note := s.rolling(ctx)
+	rows = []statusRow{}
 	for _, service := range services {
-		replicas, err := s.engine.Replicas(ctx, s.project.Name, service.Name)
+		replicas, err := s.replicas(ctx, service, hashes[service.Name])
+		if err != nil && replicas == nil {
+			return nil, "", err
+		}
 		if err != nil {
-			return nil, err
+			notes = strings.TrimPrefix(notes+"; "+err.Error(), "; ")
 		}
 		imageID, _ := s.engine.ImageID(ctx, service.Image) // not here: every replica is outdated
 		for _, r := range replicas {
@@ -88,7 +94,10 @@ func (a *app) status(ctx context.Context, args []string) ([]statusRow, error) {
 			rows = append(rows, statusRow{Service: service.Name, Image: service.Image, State: "no replicas", Routes: []statusRoute{}})
 		}
 	}
-	return rows, nil
+	for i := range rows {
+		rows[i].Rolling = rolling
+	}
+	return rows, note, nil
 }
 
 // views are what each Traefik that can be asked lists, and why others cannot.
@@ -131,10 +140,13 @@ func (s *session) row(r compose.Replica, hash, imageID string, views map[string]
 	return row
 }
 
-func (a *app) printStatus(rows []statusRow) error {
+func (a *app) printStatus(rows []statusRow, note string) error {
 	w := tabwriter.NewWriter(a.streams.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SERVICE\tREPLICA\tIMAGE\tVERSION\tSTATE\tHEALTH\tFLIPPED\tTRAEFIK\tAGE")
 	notes := map[string]bool{}
+	if note != "" {
+		notes[note] = true
+	}
 	for _, r := range rows {
 		version, flipped, age := "current", "-", "-"
 		if !r.Current {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +24,7 @@ type policyFlags struct {
 	requireProof bool
 	acceptLoss   bool
 	dryRun       bool
+	waitLock     time.Duration
 }
 
 func (p *policyFlags) add(cmd *cobra.Command) {
@@ -38,6 +38,7 @@ func (p *policyFlags) add(cmd *cobra.Command) {
 	f.BoolVar(&p.requireProof, "require-proof", false, "refuse when no Traefik can be asked where it routes")
 	f.BoolVar(&p.acceptLoss, "accept-loss", false, "stop replicas that cannot be flipped, although requests are lost")
 	f.BoolVar(&p.dryRun, "dry-run", false, "print the plan and change nothing")
+	f.DurationVar(&p.waitLock, "wait-lock", 0, "time to wait for another roll of the project to end (default: exit 5 when there is one)")
 }
 
 // overrides are the flags that were given. Their values are checked here, so
@@ -56,6 +57,9 @@ func (p *policyFlags) overrides(cmd *cobra.Command) (deploy.Overrides, error) {
 			return o, usagef(cmd, "--parallelism %d: it must be 0 (all at once) or more", p.parallelism)
 		}
 		o.Parallelism = &p.parallelism
+	}
+	if p.waitLock < 0 {
+		return o, usagef(cmd, "--wait-lock %s: it must not be negative", p.waitLock)
 	}
 	for _, d := range []struct {
 		name string
@@ -79,6 +83,8 @@ type upOptions struct {
 	force  bool
 	pull   string
 	build  bool
+
+	keepFailed bool
 }
 
 func newUpCmd(a *app) *cobra.Command {
@@ -114,6 +120,7 @@ differs from what docker compose would create now.`,
 	f := cmd.Flags()
 	f.BoolVar(&o.force, "force", false, "replace every replica, outdated or not")
 	f.StringVar(&o.pull, "pull", "missing", "pull images before anything is touched: missing, always or never")
+	f.BoolVar(&o.keepFailed, "keep-failed", false, "leave a stopped copy of one failed new replica, outside of the service, with its log")
 	f.BoolVar(&o.build, "build", false, "build images before anything is touched")
 	return cmd
 }
@@ -167,6 +174,11 @@ func (a *app) rollServices(cmd *cobra.Command, args []string, goal deploy.Goal, 
 			return err
 		}
 	}
+	unlock, err := s.lock(cmd, args, o.policy, show, services...)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	hashes, err := s.hashes(ctx, services)
 	if err != nil {
 		return err
@@ -217,14 +229,7 @@ func (s *session) hashes(ctx context.Context, services []compose.Service) (map[s
 	if len(names) == 0 {
 		return nil, nil
 	}
-	cli := s.cli
-	if slices.ContainsFunc(services, func(service compose.Service) bool { return service.EnvFiles }) {
-		var err error
-		if cli, err = cli.Resolved(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return cli.Hash(ctx, names...)
+	return s.cli.Hash(ctx, names...)
 }
 
 // plan observes one service, plans, and has Compose rehearse what it will be
@@ -270,7 +275,9 @@ func (s *session) rehearse(ctx context.Context, plan deploy.Plan, snapshot deplo
 // carryOut shows or runs the plans. again plans a service anew: what was
 // planned before another service rolled may be out of date.
 func (a *app) carryOut(ctx context.Context, s *session, show renderer, plans []job, o upOptions, again func(compose.Service) (job, error)) error {
+	cost := meter{session: s, since: a.started}
 	if o.policy.dryRun {
+		cost.prepared(show)
 		for _, j := range plans {
 			renderDryRun(show, a.streams.Out, j.plan)
 		}
@@ -288,8 +295,9 @@ func (a *app) carryOut(ctx context.Context, s *session, show renderer, plans []j
 				break
 			}
 		}
+		cost.prepared(show)
 		show.Plan(j.plan)
-		if worst = s.carryOutOne(ctx, show, watch, j); worst != nil {
+		if worst = s.carryOutOne(ctx, show, watch, j, o.keepFailed, &cost); worst != nil {
 			break
 		}
 	}
@@ -300,12 +308,31 @@ func (a *app) carryOut(ctx context.Context, s *session, show renderer, plans []j
 }
 
 // carryOutOne runs one plan and shows its result.
-func (s *session) carryOutOne(ctx context.Context, show renderer, watch *probing, j job) error {
+func (s *session) carryOutOne(ctx context.Context, show renderer, watch *probing, j job, keepFailed bool, cost *meter) error {
+	kept := &remembering{keeper: keeper{s.engine}, kept: map[string]*compose.Kept{}}
+	copies := newExhibitor(s.engine)
 	roller := s.roller(deploy.ObserverFunc(func(e deploy.Event) {
+		copies.note(e)
 		watch.mark(e)
+		s.tell(e)
 		show.On(e)
-	}))
+	}), kept)
+	if keepFailed {
+		roller.Engine = copies
+	}
 	result := roller.Run(ctx, j.plan, j.snapshot)
+	warn := func(text string) {
+		result.Warnings = append(result.Warnings, text)
+		show.On(deploy.Event{Time: time.Now(), Kind: deploy.KindWarning, Project: result.Project, Service: result.Service, Detail: text})
+	}
+	if said := copies.told(); said != "" {
+		warn(said)
+	}
+	if err := s.record(ctx, kept, s.owner, j, result); err != nil {
+		warn("roll rollback will not know of this roll: " + err.Error())
+	}
+	result.Calls = cost.calls()
+	cost.next()
 	show.Result(result)
 	if result.Outcome == deploy.Done || result.Outcome == deploy.UpToDate {
 		return nil

@@ -1,7 +1,6 @@
 package deploytest
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -43,7 +42,14 @@ type container struct {
 	ended    chan struct{}
 
 	shown   compose.Replica // as listings show it until something changes
-	showKey string
+	shownOf sight
+}
+
+// sight is what a listing notices a change by.
+type sight struct {
+	state  compose.State
+	health compose.Health
+	life   int
 }
 
 // after calls f later, unless the container's life has ended by then.
@@ -197,9 +203,8 @@ func (c *container) inspect() compose.Replica {
 // list is the container as listings show it: its probes and its streak are as
 // old as the last change of its state or health.
 func (c *container) list() compose.Replica {
-	key := fmt.Sprint(c.state, c.health, c.life, c.exit)
-	if key != c.showKey {
-		c.shown, c.showKey = c.inspect(), key
+	if now := (sight{c.state, c.health, c.life}); now != c.shownOf {
+		c.shown, c.shownOf = c.inspect(), now
 	}
 	return c.shown
 }

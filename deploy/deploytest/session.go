@@ -17,6 +17,7 @@ type Fault struct {
 	Delay time.Duration // before the call has its effect
 	Err   error         // the caller gets this
 	Lost  bool          // with Err: the call has its effect all the same
+	Void  bool          // the call has no effect and says that it had
 }
 
 // errSevered is what a severed session gets.
@@ -29,8 +30,8 @@ type Session struct {
 	severed bool
 	// Fault decides what goes wrong with a call; nil: nothing. It is called
 	// with the World locked, and must be set before the session is used. Calls
-	// are replicas, inspect, stop, remove, routes, flip, unflip, create, start,
-	// hook, keep, restore and logs.
+	// are replicas, inspect, stop, remove, routes, flip, unflip, hook, keep,
+	// restore, logs, and the steps of Compose: create, make, list and start.
 	Fault func(call, replica string) Fault
 	Ran   []string // hooks, as "shop-web-1: [command]"; read it after the roll
 	calls int
@@ -130,6 +131,8 @@ func (s *Session) call(ctx context.Context, name, replica string, effect func() 
 		return errors.New("cannot connect to the Docker daemon")
 	case fault.Err != nil && !fault.Lost:
 		return fault.Err
+	case fault.Void:
+		return nil
 	}
 	err := effect()
 	if err == nil && fault.Err != nil {
@@ -309,23 +312,28 @@ func (s *Session) Create(ctx context.Context, service string, total int) error {
 			return nil
 		})
 	}
-	for err == nil {
-		if err = sleep(ctx, 20*time.Millisecond); err != nil {
-			break
-		}
-		none := false
-		err = s.call(ctx, "start", "", func() error {
+	var idle []*container
+	if err == nil {
+		err = s.call(ctx, "list", "", func() error {
 			for _, c := range s.w.sorted() {
 				if c.service == service && (c.state == compose.Exited || c.state == compose.Created) {
-					c.start()
-					return nil
+					idle = append(idle, c)
 				}
 			}
-			none = true
 			return nil
 		})
-		if none {
-			break
+	}
+	for _, c := range idle {
+		if err == nil {
+			err = sleep(ctx, 20*time.Millisecond)
+		}
+		if err == nil {
+			err = s.call(ctx, "start", c.id, func() error {
+				if s.w.containers[c.id] == c && c.state != compose.Running {
+					c.start()
+				}
+				return nil
+			})
 		}
 	}
 	return err

@@ -250,16 +250,22 @@ func (l *load) mark(phase string) {
 	}
 }
 
-// lost ends the load and fails the test when anything was lost.
-func (l *load) lost(t *testing.T) {
+// end ends the load and tells what was lost.
+func (l *load) end(t *testing.T) {
 	t.Helper()
 	l.stop()
 	<-l.done
 	must(t, l.err)
+	t.Logf("%d requests, %d failed", l.sent, l.failed)
+}
+
+// lost ends the load and fails the test when anything was lost.
+func (l *load) lost(t *testing.T) {
+	t.Helper()
+	l.end(t)
 	if l.failed > 0 || l.sent == 0 {
 		t.Errorf("%d of %d requests failed:\n%s", l.failed, l.sent, strings.Join(l.texts, "\n"))
 	}
-	t.Logf("%d requests, %d failed", l.sent, l.failed)
 }
 
 // names are the container names of a service, sorted.

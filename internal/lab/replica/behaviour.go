@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -25,9 +28,12 @@ type Behaviour struct {
 	Port         int           // PORT: where it serves HTTP, 8080 by default
 	TCPPort      int           // TCP_PORT: where it greets and echoes lines; 0 means nowhere
 	BootDelay    time.Duration // BOOT_DELAY: how long it takes until it listens
-	DieAfter     time.Duration // DIE_AFTER: exit 1 so long after it listens; 0 means never
+	DieAfter     time.Duration // DIE_AFTER: exit 1 so long after it listens, in the way of GRACE; 0 means never
+	SickAfter    time.Duration // SICK_AFTER: report unhealthy so long after it listens, and serve on; 0 means never
 	NeverHealthy bool          // NEVER_HEALTHY: it serves, but its health route always answers 503
 	Crash        bool          // CRASH: exit 3 at once
+	FaultsFrom   int           // FAULTS_FROM=5:/shared/start: only the fifth start and later ones that are counted in
+	Counter      string        // these files, /shared/start.1 and so on, have the four faults above; 0 means every start
 	Grace        Grace         // GRACE: graceful, exit or ignore
 	GraceFor     time.Duration // GRACE_FOR: how long open WebSockets and TCP connections may last after the stop signal
 	Marker       string        // MARKER: a file whose presence makes it unhealthy
@@ -67,7 +73,15 @@ func behaviourFrom(getenv func(string) string) (Behaviour, error) {
 			*field = n
 		}
 	}
-	for name, field := range map[string]*time.Duration{"BOOT_DELAY": &b.BootDelay, "DIE_AFTER": &b.DieAfter, "GRACE_FOR": &b.GraceFor} {
+	if v := getenv("FAULTS_FROM"); v != "" {
+		first, counter, _ := strings.Cut(v, ":")
+		n, err := strconv.Atoi(first)
+		if err != nil || n < 1 || counter == "" {
+			return b, fmt.Errorf("FAULTS_FROM=%s: want a number and a path, such as 5:/shared/start", v)
+		}
+		b.FaultsFrom, b.Counter = n, counter
+	}
+	for name, field := range map[string]*time.Duration{"BOOT_DELAY": &b.BootDelay, "DIE_AFTER": &b.DieAfter, "SICK_AFTER": &b.SickAfter, "GRACE_FOR": &b.GraceFor} {
 		if v := getenv(name); v != "" {
 			d, err := time.ParseDuration(v)
 			if err != nil || d < 0 {
@@ -86,6 +100,26 @@ func behaviourFrom(getenv func(string) string) (Behaviour, error) {
 		}
 	}
 	return b, nil
+}
+
+// spared is the behaviour of this start: without faults when it is an early one. It counts the start.
+func (b Behaviour) spared() (Behaviour, error) {
+	if b.FaultsFrom == 0 {
+		return b, nil
+	}
+	for n := 1; ; n++ {
+		f, err := os.OpenFile(fmt.Sprintf("%s.%d", b.Counter, n), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return b, fmt.Errorf("count this start: %w", err)
+		}
+		if n < b.FaultsFrom {
+			b.DieAfter, b.SickAfter, b.NeverHealthy, b.Crash = 0, 0, false, false
+		}
+		return b, f.Close()
+	}
 }
 
 // marked reports whether the marker file is there.

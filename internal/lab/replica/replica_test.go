@@ -252,6 +252,7 @@ func TestABadVariableIsRefusedWithWhatToWrite(t *testing.T) {
 		{"GRACE", "maybe", "replica: GRACE=maybe: want graceful, exit or ignore\n"},
 		{"PORT", "http", "replica: PORT=http: want a port number\n"},
 		{"BOOT_DELAY", "5", "replica: BOOT_DELAY=5: want a duration such as 2s\n"},
+		{"FAULTS_FROM", "5", "replica: FAULTS_FROM=5: want a number and a path, such as 5:/shared/start\n"},
 		{"CRASH", "perhaps", "replica: CRASH=perhaps: want true or false\n"},
 	} {
 		var out output
@@ -281,6 +282,32 @@ func TestBadVersionsFailAsAsked(t *testing.T) {
 	r := launch(t, map[string]string{"NEVER_HEALTHY": "true"})
 	if status, _ := r.get(t, "/health"); status != 503 {
 		t.Errorf("NEVER_HEALTHY answers %d, want 503", status)
+	}
+	r = launch(t, map[string]string{"SICK_AFTER": "1ms"})
+	r.waitFor(t, "set healthy: false")
+	if status, _ := r.get(t, "/health"); status != 503 {
+		t.Errorf("SICK_AFTER answers %d, want 503", status)
+	}
+	if status, _ := r.get(t, "/"); status != 200 {
+		t.Errorf("SICK_AFTER does not serve on: %d", status)
+	}
+}
+
+func TestFaultsCanBeginWithALaterStart(t *testing.T) {
+	counted := filepath.Join(t.TempDir(), "start")
+	for i, want := range []int{1, 1, 3, 3} {
+		var out output
+		env := map[string]string{"FAULTS_FROM": "3:" + counted, "CRASH": "true", "PORT": "0", "TCP_PORT": "65535"}
+		// The earlier ones go on and find their port taken.
+		taken, err := net.Listen("tcp", ":65535")
+		if err != nil {
+			t.Fatal(err)
+		}
+		exit := run(t.Context(), nil, func(name string) string { return env[name] }, &out, nil, nil)
+		_ = taken.Close()
+		if exit != want {
+			t.Errorf("start %d exits %d, want %d:\n%s", i+1, exit, want, out.String())
+		}
 	}
 }
 

@@ -44,6 +44,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, out io.
 		return 2
 	}
 
+	if b, err = b.spared(); err != nil {
+		fmt.Fprintln(out, "replica:", err)
+		return 2
+	}
 	if b.Crash {
 		logger.Print("crashing as asked")
 		return 3
@@ -57,6 +61,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, out io.
 	var die <-chan time.Time
 	if b.DieAfter > 0 {
 		die = time.After(b.DieAfter)
+	}
+	if b.SickAfter > 0 {
+		defer time.AfterFunc(b.SickAfter, func() { s.setHealthy(false) }).Stop()
 	}
 	if verb == "worker" {
 		return s.work(ctx, stop, die)
@@ -115,6 +122,9 @@ func (s *server) serve(ctx context.Context, stop <-chan os.Signal, die <-chan ti
 			return 1
 		case <-die:
 			s.log.Print("dying as asked")
+			if s.Grace == Graceful {
+				_ = web.Shutdown(ctx)
+			}
 			return 1
 		case <-ctx.Done():
 			_ = web.Close()

@@ -1,0 +1,116 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/roll-deploy/roll/internal/lab"
+)
+
+// phasesOfASlot are all phases that a replacement passes, in their order.
+var phasesOfASlot = []string{"creating", "booting", "joining", "arrived", "flipping", "sinking", "leaving", "settling", "stopping", "removing"}
+
+// signalAt starts a roll and sends it a signal as soon as a replica enters
+// the phase; it returns how the roll ended.
+func signalAt(t *testing.T, p *lab.Project, phase string, signal os.Signal) outcome {
+	t.Helper()
+	cmd := command(t.Context(), p, "up", "web", "--progress", "json", "--traefik", p.API)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdout, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	var o outcome
+	sent := false
+	lines := bufio.NewScanner(stdout)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var l line
+		if json.Unmarshal(lines.Bytes(), &l) != nil {
+			continue
+		}
+		o.lines = append(o.lines, l)
+		if !sent && l.Type == "phase" && l.Phase == phase {
+			must(t, cmd.Process.Signal(signal))
+			sent = true
+		}
+	}
+	must(t, lines.Err())
+	_ = cmd.Wait() // a signal makes it an error; the exit code tells
+	o.code, o.stderr = cmd.ProcessState.ExitCode(), stderr.String()
+	if !sent {
+		t.Fatalf("no replica entered phase %s: %s", phase, o)
+	}
+	return o
+}
+
+// images are the images that the service's running containers were made from.
+func images(t *testing.T, p *lab.Project) []string {
+	t.Helper()
+	found, err := p.Containers(t.Context(), "web")
+	must(t, err)
+	var all []string
+	for _, c := range found {
+		if c.State != "running" {
+			t.Errorf("%s is %s", strings.Join(c.Names, " "), c.State)
+		}
+		all = append(all, c.Image)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func TestARollInterruptedInAnyPhaseLosesNoRequestAndLeavesOneVersion(t *testing.T) {
+	t.Parallel()
+	const replicas = 2
+	p := started(t, replicas)
+	l := startLoad(t, p.URL)
+	for i, phase := range phasesOfASlot {
+		versions(p, i)
+		was := names(t, p, "web")
+		l.mark("interrupted at " + phase)
+		o := signalAt(t, p, phase, syscall.SIGINT)
+		now := names(t, p, "web")
+		if o.code != 130 {
+			t.Errorf("interrupted at %s: want exit code 130: %s", phase, o)
+		}
+		if len(now) != replicas || len(images(t, p)) != 1 {
+			t.Errorf("interrupted at %s: before %v, now %v with %v", phase, was, now, images(t, p))
+		}
+		if i < slices.Index(phasesOfASlot, "flipping") && !slices.Equal(was, now) {
+			t.Errorf("interrupted at %s, before the commit: replicas were %v, are %v", phase, was, now)
+		}
+	}
+	l.lost(t)
+}
+
+func TestARollKilledInAnyPhaseLosesNoRequestAndTheNextOneEndsIt(t *testing.T) {
+	t.Parallel()
+	const replicas = 2
+	p := started(t, replicas)
+	l := startLoad(t, p.URL)
+	for i, phase := range phasesOfASlot {
+		versions(p, i)
+		was := names(t, p, "web")
+		l.mark("killed at " + phase)
+		if o := signalAt(t, p, phase, syscall.SIGKILL); o.code != -1 {
+			t.Fatalf("killed at %s: %s", phase, o)
+		}
+		l.mark("again after " + phase)
+		succeeds(t, p, "up", "web", "--wait-lock", "2m")
+		replaced(t, p, "web", was, replicas)
+		if got := images(t, p); len(got) != 1 {
+			t.Errorf("killed at %s and run again: images %v", phase, got)
+		}
+		must(t, p.WaitServers(t.Context(), "web", replicas))
+	}
+	l.lost(t)
+}
