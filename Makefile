@@ -10,6 +10,7 @@ help: ## list the targets
 
 build: ## build bin/roll, and bin/roll-init
 	$(GO) build -trimpath -ldflags "-s -w" -o bin/ ./cmd/...
+	for arch in amd64 arm64; do GOOS=linux GOARCH=$$arch $(GO) build -trimpath -ldflags "-s -w" -o bin/roll-init-linux-$$arch ./cmd/roll-init || exit 1; done
 
 demo: ## roll a real service behind a real Traefik under load
 	$(GO) run ./internal/demo

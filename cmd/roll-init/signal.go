@@ -87,10 +87,15 @@ func offset(text string, sign byte) (int, bool) {
 	return n, err == nil && text[0] == sign && text[1] != '+' && text[1] != '-' && n <= int(rtMax-rtMin)
 }
 
-// nearestSignal is the name that a typing error was probably meant to be, or "".
+// nearestSignal is the name that a typing error was probably meant to be, or "": letters in the wrong order, else up to two
+// that are wrong.
 func nearestSignal(name string) string {
+	letters := func(text string) string { return string(slices.Sorted(slices.Values([]byte(text)))) }
 	best, distance := "", 3
 	for _, known := range signalNames[1:] {
+		if letters(known) == letters(name) {
+			return "SIG" + known
+		}
 		if d := levenshtein.Distance(name, known, nil); d < distance && d < len(name) {
 			best, distance = "SIG"+known, d
 		}

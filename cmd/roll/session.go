@@ -203,6 +203,7 @@ func (s *session) look(ctx context.Context, service compose.Service, hashes map[
 	}
 	var image compose.Image
 	var healers []healer
+	var unrouted error
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		snap.Replicas, err = s.replicas(gctx, service, snap.Hash)
@@ -218,13 +219,19 @@ func (s *session) look(ctx context.Context, service compose.Service, hashes map[
 		return err
 	})
 	if len(snap.Routers) > 0 {
-		group.Go(func() (err error) {
-			snap.Routes, err = s.router.Routes(gctx)
-			return err
+		group.Go(func() error {
+			snap.Routes, unrouted = s.router.Routes(gctx)
+			return nil
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return snap, err
+	}
+	if unrouted != nil && (snap.Expected || s.flippable(snap)) {
+		return snap, unrouted
+	}
+	if unrouted != nil { // a worker does not need a Traefik that does not answer
+		snap.Routers, snap.Unprovable = nil, unrouted.Error()
 	}
 	var refusals []deploy.Refusal
 	refuse := func(who string, err error) {
@@ -265,6 +272,16 @@ func (s *session) flips(snap *deploy.Snapshot, healers []healer) map[string]depl
 		}
 	}
 	return untold
+}
+
+// flippable reports whether anything about a service says that it serves
+// requests: a way to flip it, declared or carried by a replica.
+func (s *session) flippable(snap deploy.Snapshot) bool {
+	carries := func(labels map[string]string) bool {
+		way, err := s.flipper.Way(labels, nil)
+		return err != nil || way != ""
+	}
+	return carries(snap.Service.Labels) || slices.ContainsFunc(snap.Replicas, func(r compose.Replica) bool { return carries(r.Labels) })
 }
 
 // replicas lists a service's containers. Where a container's hash is not

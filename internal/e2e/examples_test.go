@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/docker/docker/api/types/container"
+
 	"github.com/roll-deploy/roll/internal/lab"
 )
 
@@ -31,6 +33,7 @@ func TestExamples(t *testing.T) {
 	t.Run("basic", func(t *testing.T) { t.Parallel(); httpExample(t, "basic", 3) })
 	t.Run("marker-file", func(t *testing.T) { t.Parallel(); httpExample(t, "marker-file", 2) })
 	t.Run("one-replica", func(t *testing.T) { t.Parallel(); httpExample(t, "one-replica", 1) })
+	t.Run("roll-init", func(t *testing.T) { t.Parallel(); initExample(t) })
 	t.Run("worker", func(t *testing.T) { t.Parallel(); workerExample(t) })
 	t.Run("tcp", func(t *testing.T) { t.Parallel(); tcpExample(t) })
 }
@@ -59,6 +62,32 @@ func httpExample(t *testing.T, name string, replicas int) {
 	replaced(t, p, "web", before, replicas)
 	if !r.Proven {
 		t.Error("the result does not say that it was proven at Traefik")
+	}
+}
+
+// initExample rolls replicas that are flipped by their PID 1, and then stops one
+// as platforms do that know nothing but a signal.
+func initExample(t *testing.T) {
+	p := example(t, "roll-init")
+	must(t, p.WaitServers(t.Context(), "web", 3))
+	before := names(t, p, "web")
+	l := startLoad(t, p.URL)
+	p.Setenv("VERSION", "v2")
+	r := succeeds(t, p, "up", "web").result(t)
+	now := names(t, p, "web")
+	replaced(t, p, "web", before, 3)
+	if !r.Proven {
+		t.Error("the result does not say that it was proven at Traefik")
+	}
+	l.mark("docker stop")
+	must(t, theLab.Docker.ContainerStop(t.Context(), now[0], container.StopOptions{}))
+	l.lost(t)
+	stopped, err := theLab.Docker.ContainerInspect(t.Context(), now[0])
+	must(t, err)
+	logs, err := p.Logs(t.Context(), now[0])
+	must(t, err)
+	if stopped.State.ExitCode != 0 || !strings.Contains(logs, "the drain of 8s is over") {
+		t.Errorf("exit code %d, want 0 after the whole drain:\n%s", stopped.State.ExitCode, logs)
 	}
 }
 

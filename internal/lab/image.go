@@ -62,7 +62,7 @@ func provideTraefik(ctx context.Context, p *progress, s state, c *client.Client)
 		return fmt.Errorf("build Traefik: %w", err)
 	}
 	return p.step("import "+TraefikImage, func() error {
-		return importBinary(ctx, c, binary, TraefikImage, `ENTRYPOINT ["/traefik"]`, "EXPOSE 80")
+		return importBinaries(ctx, c, []string{binary}, TraefikImage, `ENTRYPOINT ["/traefik"]`, "EXPOSE 80")
 	})
 }
 
@@ -108,11 +108,11 @@ func readStream(r io.Reader, each func()) error {
 	}
 }
 
-// importBinary makes an image that holds one static program, in the root folder under its own name, and an empty /tmp.
+// importBinaries makes an image that holds static programs, in the root folder under their own names, and an empty /tmp.
 // changes are Dockerfile instructions.
-func importBinary(ctx context.Context, c *client.Client, binary, ref string, changes ...string) error {
+func importBinaries(ctx context.Context, c *client.Client, binaries []string, ref string, changes ...string) error {
 	r, w := io.Pipe()
-	go func() { w.CloseWithError(writeImage(w, binary)) }()
+	go func() { w.CloseWithError(writeImage(w, binaries...)) }()
 	defer r.Close()
 	body, err := c.ImageImport(ctx, image.ImportSource{Source: r, SourceName: "-"}, ref, image.ImportOptions{Changes: changes})
 	if err != nil {
@@ -126,7 +126,20 @@ func importBinary(ctx context.Context, c *client.Client, binary, ref string, cha
 }
 
 // writeImage writes the root file system of such an image as a tar archive.
-func writeImage(w io.Writer, binary string) error {
+func writeImage(w io.Writer, binaries ...string) error {
+	t := tar.NewWriter(w)
+	if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "tmp/", Mode: 0o1777}); err != nil {
+		return err
+	}
+	for _, binary := range binaries {
+		if err := writeProgram(t, binary); err != nil {
+			return err
+		}
+	}
+	return t.Close()
+}
+
+func writeProgram(t *tar.Writer, binary string) error {
 	f, err := os.Open(binary)
 	if err != nil {
 		return err
@@ -136,31 +149,30 @@ func writeImage(w io.Writer, binary string) error {
 	if err != nil {
 		return err
 	}
-	t := tar.NewWriter(w)
-	if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "tmp/", Mode: 0o1777}); err != nil {
-		return err
-	}
 	if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: filepath.Base(binary), Mode: 0o755, Size: info.Size()}); err != nil {
 		return err
 	}
-	if _, err := io.Copy(t, f); err != nil {
-		return err
-	}
-	return t.Close()
+	_, err = io.Copy(t, f)
+	return err
 }
 
 // Replica makes sure that the engine has an image of the lab's server that answers with version, and returns its name.
 // env is baked into the image as NAME=VALUE, for versions that crash or never become healthy; see the variables in the
-// replica folder. Images of different versions or variables have different ids.
+// replica folder. Images of different versions or variables have different ids. Each also holds /roll-init, for projects
+// that make it the entrypoint.
 func (l *Lab) Replica(ctx context.Context, version string, env ...string) (string, error) {
 	ref := ReplicaImage + ":" + version
-	binary, source, err := l.replicaBinary(ctx)
+	binary, source, err := l.program(ctx, "replica", "replica")
 	if err != nil {
 		return "", fmt.Errorf("build the replica: %w", err)
 	}
+	pid1, pid1Source, err := l.program(ctx, "roll-init", filepath.Join("..", "..", "cmd", "roll-init"))
+	if err != nil {
+		return "", fmt.Errorf("build roll-init: %w", err)
+	}
 	env = slices.Sorted(slices.Values(append([]string{"VERSION=" + version}, env...)))
 	sum := sha256.New()
-	fmt.Fprintln(sum, source, env)
+	fmt.Fprintln(sum, source, pid1Source, env)
 	label := hex.EncodeToString(sum.Sum(nil))[:16]
 
 	release, err := l.state.lock(ctx, "replica-image")
@@ -179,12 +191,12 @@ func (l *Lab) Replica(ctx context.Context, version string, env ...string) (strin
 	for _, pair := range env {
 		changes = append(changes, "ENV "+pair)
 	}
-	return ref, importBinary(ctx, l.Docker, binary, ref, changes...)
+	return ref, importBinaries(ctx, l.Docker, []string{binary, pid1}, ref, changes...)
 }
 
-// replicaBinary builds the lab's server, once for every state of its sources.
-func (l *Lab) replicaBinary(ctx context.Context) (path, source string, err error) {
-	dir, err := moduleDir("replica")
+// program builds one of our programs from a folder, relative to the lab's, once for every state of its sources.
+func (l *Lab) program(ctx context.Context, name, folder string) (path, source string, err error) {
+	dir, err := moduleDir(folder)
 	if err != nil {
 		return "", "", err
 	}
@@ -206,9 +218,9 @@ func (l *Lab) replicaBinary(ctx context.Context) (path, source string, err error
 		sum.Write(text)
 	}
 	source = hex.EncodeToString(sum.Sum(nil))[:16]
-	path = l.state.path("replica-"+source, "replica")
+	path = l.state.path(name+"-"+source, name)
 	err = l.state.build(ctx, path, func(tmp string) error {
-		return l.progress.step("build the replica", func() error { return buildGo(ctx, dir, tmp, "", ".") })
+		return l.progress.step("build "+name, func() error { return buildGo(ctx, dir, tmp, "", ".") })
 	})
 	return path, source, err
 }

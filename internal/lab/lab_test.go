@@ -214,13 +214,17 @@ func TestProgressShowsLongStepsWhileTheyLast(t *testing.T) {
 	})
 }
 
-func TestAnImageHoldsTheProgramAndAFolderForTemporaryFiles(t *testing.T) {
+func TestAnImageHoldsItsProgramsAndAFolderForTemporaryFiles(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "program")
 	if err := os.WriteFile(binary, []byte("ELF"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	other := filepath.Join(t.TempDir(), "other")
+	if err := os.WriteFile(other, []byte("ELF2"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	var archive bytes.Buffer
-	if err := writeImage(&archive, binary); err != nil {
+	if err := writeImage(&archive, binary, other); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
@@ -234,7 +238,7 @@ func TestAnImageHoldsTheProgramAndAFolderForTemporaryFiles(t *testing.T) {
 		}
 		got = append(got, fmt.Sprintf("%s %o %d", h.Name, h.Mode, h.Size))
 	}
-	if want := "tmp/ 1777 0, program 755 3"; strings.Join(got, ", ") != want {
+	if want := "tmp/ 1777 0, program 755 3, other 755 4"; strings.Join(got, ", ") != want {
 		t.Errorf("image = %s, want %s", strings.Join(got, ", "), want)
 	}
 }
