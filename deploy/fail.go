@@ -54,6 +54,15 @@ func (m *machine) fail(s *slot, l *leg, err error) {
 	m.turnBack(err)
 }
 
+// veto turns the roll back because somebody who watches the requests says that
+// they fail, whatever Docker and the routers think of the new replicas.
+func (m *machine) veto(err error) {
+	m.failures = append(m.failures, Failure{Err: err})
+	m.emit(Event{Kind: KindFailure, Detail: err.Error()})
+	m.moved = true
+	m.turnBack(err)
+}
+
 // turnBack ends the way forward: under rollback every slot goes back, under
 // pause only those that have not committed.
 func (m *machine) turnBack(cause error) {

@@ -129,6 +129,8 @@ func (m *machine) run(ctx context.Context) {
 		case <-interrupted:
 			interrupted = nil
 			m.interrupt()
+		case err := <-m.r.Veto:
+			m.veto(err)
 		case <-m.r.Lost:
 		case <-m.r.GiveUp:
 			timer.Stop()

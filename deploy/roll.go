@@ -58,6 +58,7 @@ type Roller struct {
 	Observer Observer
 	Poll     time.Duration   // between two looks; zero means 100 ms
 	GiveUp   <-chan struct{} // closed by the second interruption: stop waiting for anything
+	Veto     <-chan error    // what says that requests fail: the roll goes back
 	Lost     <-chan struct{} // closed when the lease is no longer held: begin nothing more
 }
 

@@ -383,3 +383,27 @@ func TestASilentTraefikHoldsBackTheStop(t *testing.T) {
 		s.expect(s.run(s.t.Context(), v2, 1, compose.Update{}), deploy.Done, "web-2 v2 running healthy")
 	})
 }
+
+func TestAVetoTurnsTheRollBackAlsoAfterOldReplicasAreGone(t *testing.T) {
+	for _, at := range []deploy.Phase{deploy.Joining, deploy.Leaving, deploy.Departed} {
+		inWorld(t, deploytest.Options{Replicas: 2}, func(s *stage) {
+			veto := make(chan error, 1)
+			s.roller.Veto = veto
+			told := false
+			role := deploy.OldReplica
+			if at == deploy.Joining {
+				role = deploy.NewReplica
+			}
+			s.on(role, at, func(deploy.Event) {
+				if !told {
+					told = true
+					veto <- errors.New("3 of 10 requests failed")
+				}
+			})
+			result := s.run(s.t.Context(), v2, 2, compose.Update{})
+			if result.Outcome != deploy.RolledBack || len(result.Created) != 0 {
+				t.Errorf("vetoed while %s: outcome %s, created %v", at, result.Outcome, result.Created)
+			}
+		})
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // These tests run the real program as the first process of a process id namespace of its own, which needs root. They use
@@ -88,6 +89,7 @@ const patience = 15 * time.Second
 type life struct {
 	t     testing.TB
 	cmd   *exec.Cmd
+	keys  *os.File    // where to type, when it has a terminal
 	lines chan string // of standard output and error, closed at their end
 	mu    sync.Mutex
 	seen  []string
@@ -127,9 +129,11 @@ func born(t testing.TB, p place, line string, extra ...string) *life {
 		cmd.Stdin = p.stdin
 	}
 	if p.Terminal {
-		cmd.Stdout, cmd.Stderr = p.stdin, p.stdin
+		writer.Close()
+		reader, writer = pty(t)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = writer, writer, writer
 	}
-	l := &life{t: t, cmd: cmd, lines: make(chan string, 10000), done: make(chan struct{})}
+	l := &life{t: t, cmd: cmd, keys: reader, lines: make(chan string, 10000), done: make(chan struct{})}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -139,9 +143,9 @@ func born(t testing.TB, p place, line string, extra ...string) *life {
 		defer reader.Close()
 		for s := bufio.NewScanner(reader); s.Scan(); {
 			l.mu.Lock()
-			l.seen = append(l.seen, s.Text())
+			l.seen = append(l.seen, strings.TrimRight(s.Text(), "\r"))
 			l.mu.Unlock()
-			l.lines <- s.Text()
+			l.lines <- strings.TrimRight(s.Text(), "\r")
 		}
 	}()
 	go func() {
@@ -242,6 +246,36 @@ func (l *life) inside(args ...string) (string, int) {
 		l.t.Fatalf("nsenter: %v", err)
 	}
 	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// pty opens a terminal: what is typed and seen, and what a program has.
+func pty(t testing.TB) (keys, terminal *os.File) {
+	t.Helper()
+	keys, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var zero, number int32
+	const unlock, getNumber = 0x40045431, 0x80045430 // TIOCSPTLCK, TIOCGPTN
+	if err := ioctl(int(keys.Fd()), unlock, uintptr(unsafe.Pointer(&zero))); err != nil {
+		t.Fatal(err)
+	}
+	if err := ioctl(int(keys.Fd()), getNumber, uintptr(unsafe.Pointer(&number))); err != nil {
+		t.Fatal(err)
+	}
+	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys, terminal
+}
+
+// types types something on its terminal.
+func (l *life) types(text string) {
+	l.t.Helper()
+	if _, err := l.keys.WriteString(text); err != nil {
+		l.t.Fatal(err)
+	}
 }
 
 // child is the id of the first process that it has started.

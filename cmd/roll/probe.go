@@ -94,6 +94,7 @@ type probing struct {
 	report    probe.Report
 	err       error
 	maxErrors int
+	veto      chan error // of the roll that runs; gets one error when too much fails
 }
 
 func (a *app) startProbe(ctx context.Context, flags probeFlags) (*probing, error) {
@@ -108,14 +109,32 @@ func (a *app) startProbe(ctx context.Context, flags probeFlags) (*probing, error
 	if err != nil {
 		return nil, err
 	}
-	w := &probing{probe: p, done: make(chan struct{}), maxErrors: flags.maxErrors}
+	w := &probing{probe: p, done: make(chan struct{}), maxErrors: flags.maxErrors, veto: make(chan error, 1)}
 	// An interrupted roll undoes things; requests are counted until it is done.
 	ctx, w.stop = context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
 		defer close(w.done)
 		w.report, w.err = p.Run(ctx)
 	}()
+	go w.judge(ctx)
 	return w, nil
+}
+
+// judge vetoes the roll as soon as more requests have failed than may.
+func (w *probing) judge(ctx context.Context) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if now := w.probe.Snapshot(); now.Failed > w.maxErrors {
+			w.veto <- fmt.Errorf("the probe lost requests (%s), more than --probe-max-errors %d", now, w.maxErrors)
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // mark attributes the requests from now on to a phase of the roll.

@@ -317,6 +317,7 @@ func (s *session) carryOutOne(ctx context.Context, show renderer, watch *probing
 		s.tell(e)
 		show.On(e)
 	}), kept)
+	roller.Veto = watch.veto
 	if keepFailed {
 		roller.Engine = copies
 	}
