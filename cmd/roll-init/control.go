@@ -5,39 +5,55 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"time"
 )
 
 // condition is what a replica reports about itself. Its zero value is healthy. It is safe for concurrent use.
 type condition struct {
-	flipped  atomic.Bool
-	stopping atomic.Bool
+	mu       sync.Mutex
+	since    time.Time // when it was flipped; zero when it is not
+	stopping bool
 }
 
 // answer obeys one request and says what became of it, beginning with ok or no.
 func (c *condition) answer(request string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch request {
 	case "flip":
-		c.flipped.Store(true)
+		if c.since.IsZero() {
+			c.since = time.Now()
+		}
 		return "ok"
 	case "unflip":
-		if c.stopping.Load() {
+		if c.stopping {
 			return "no: the replica is stopping"
 		}
-		c.flipped.Store(false)
+		c.since = time.Time{}
 		return "ok"
 	case "health":
 		switch {
-		case c.stopping.Load():
+		case c.stopping:
 			return "no: stopping"
-		case c.flipped.Load():
+		case !c.since.IsZero():
 			return "no: flipped"
 		}
 		return "ok"
 	}
 	return fmt.Sprintf("no: unknown request %q", request)
+}
+
+// stop makes the replica report unhealthy for good, and returns for how long it has done so already.
+func (c *condition) stop() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopping = true
+	if c.since.IsZero() {
+		c.since = time.Now()
+	}
+	return time.Since(c.since)
 }
 
 // address is where the roll-init of this container listens: an abstract unix socket, which is no file, so it works on a
@@ -110,7 +126,11 @@ func (c *control) one(fd int) {
 	if request == "health" || mayFlip(fd) {
 		reply = c.health.answer(request)
 	}
-	c.log.infof("%s: %s", request, reply)
+	if request == "health" {
+		c.log.debugf("health: %s", reply)
+	} else {
+		c.log.infof("%s: %s", request, reply)
+	}
 	_, _ = syscall.SendmsgN(fd, []byte(reply+"\n"), nil, nil, syscall.MSG_NOSIGNAL)
 }
 

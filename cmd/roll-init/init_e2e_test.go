@@ -149,6 +149,18 @@ func TestTheDrain(t *testing.T) {
 		l.says("got 15")
 		l.ends(4)
 	})
+	t.Run("the time since a flip is a part of it", func(t *testing.T) {
+		t.Parallel()
+		l := begin(t, "roll-init -v --drain 200ms -- $APP stop 0s 4")
+		if text, code := l.inside(filepath.Join(binaries, "roll-init"), "flip"); code != 0 {
+			t.Fatal(text)
+		}
+		<-time.After(200 * time.Millisecond)
+		l.signal(syscall.SIGTERM)
+		l.says("nothing left to drain")
+		l.says("got 15")
+		l.ends(4)
+	})
 	t.Run("its length comes from the environment, a flag wins", func(t *testing.T) {
 		t.Parallel()
 		l := born(t, place{env: []string{"ROLL_INIT_DRAIN=2m", "ROLL_INIT_VERBOSITY=2"}}, "tini -- $APP stop 0s 4")
@@ -516,6 +528,20 @@ func TestScriptsWithoutAnInterpreterLineRun(t *testing.T) {
 	l = born(t, place{}, "roll-init "+lost)
 	l.ends(127)
 	l.contains("the interpreter after #!")
+}
+
+// What is ignored becomes default, unless it is what nohup and background jobs ignore: an application behind a shell's
+// `trap "" TERM` could not be stopped otherwise.
+func TestAnIgnoredStopSignalWorksAgain(t *testing.T) {
+	t.Parallel()
+	for _, line := range modes {
+		for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGQUIT} {
+			l := born(t, place{Ignore: []int{int(syscall.SIGTERM), int(syscall.SIGQUIT)}}, line+" sh -c", "echo ready; exec sleep 1000")
+			l.says("ready")
+			l.signal(s)
+			l.ends(128 + int(s))
+		}
+	}
 }
 
 func TestItDoesNothingWhileNothingHappens(t *testing.T) {

@@ -170,15 +170,10 @@ func (k *keeper) receive(s syscall.Signal) {
 		return
 	}
 	k.stop = s
-	k.health.stopping.Store(true)
+	unhealthy := k.health.stop()
 	switch k.course.stop() {
 	case drain:
-		k.log.infof("%s: unhealthy from now on, serving on for %s", signalName(s), k.drain)
-		if k.ended {
-			k.course.over()
-			return
-		}
-		k.drained = time.After(k.drain)
+		k.beginDrain(unhealthy)
 	case skip:
 		k.log.warnf("second stop signal: the rest of the drain is skipped")
 		k.passStop()
@@ -187,6 +182,23 @@ func (k *keeper) receive(s syscall.Signal) {
 		k.killAll()
 	case pass:
 		k.passStop()
+	}
+}
+
+// beginDrain lets the application serve on for the drain, of which the time that the replica was unhealthy before the stop
+// signal is a part: roll flips a replica and sees it out of service before it stops it.
+func (k *keeper) beginDrain(unhealthy time.Duration) {
+	left := k.drain - unhealthy
+	switch {
+	case k.ended:
+		k.course.over()
+	case left <= 0:
+		k.log.infof("%s: unhealthy for %s already, so there is nothing left to drain", signalName(k.stop), unhealthy.Round(time.Millisecond))
+		k.course.over()
+		k.passStop()
+	default:
+		k.log.infof("%s: unhealthy from now on, serving on for %s", signalName(k.stop), left.Round(time.Millisecond))
+		k.drained = time.After(left)
 	}
 }
 

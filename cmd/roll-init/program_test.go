@@ -121,7 +121,9 @@ func TestAReplicasConditionFollowsItsRequests(t *testing.T) {
 			t.Errorf("%s: %s, want %s", step.request, got, step.want)
 		}
 	}
-	c.stopping.Store(true)
+	if d := c.stop(); d < 0 {
+		t.Errorf("it was unhealthy for %s before", d)
+	}
 	for request, want := range map[string]string{"health": "no: stopping", "unflip": "no: the replica is stopping", "flip": "ok"} {
 		if got := c.answer(request); got != want {
 			t.Errorf("while stopping, %s: %s, want %s", request, got, want)

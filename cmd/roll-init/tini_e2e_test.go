@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// The numbers are those of Tini's own tests, as listed in docs/roll-init.md: what they look at, not how.
+// What Tini's own tests look at. The numbers count its cases in their order: the smoke tests of its build, then those
+// inside a container, then those around one.
 
 func TestTiniCommandLine(t *testing.T) {
 	for _, c := range []struct {

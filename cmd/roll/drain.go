@@ -59,41 +59,31 @@ func (a *app) single(cmd *cobra.Command, args []string, o *policyFlags, plan fun
 	if len(args) != 1 {
 		return usagef(cmd, "name one replica: its container's name or the start of its id")
 	}
-	overrides, err := o.overrides(cmd)
+	c, err := a.begin(cmd, nil, upOptions{policy: *o})
 	if err != nil {
 		return err
 	}
-	show, err := a.newRenderer()
-	if err != nil {
-		return usagef(cmd, "%v", err)
+	defer c.end()
+	if err := c.lock(cmd, c.named(nil)...); err != nil {
+		return err
 	}
-	defer show.Close()
-	s, err := a.open(ctx)
+	replica, service, err := c.replica(ctx, args[0])
 	if err != nil {
 		return err
 	}
-	unlock, err := s.lock(cmd, args, *o, show, s.named(nil)...)
+	snapshot, err := c.look(ctx, service, nil)
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	replica, service, err := s.replica(ctx, args[0])
+	policy, err := deploy.NewPolicy(service, c.overrides)
 	if err != nil {
-		return err
-	}
-	snapshot, err := s.look(ctx, service, nil)
-	if err != nil {
-		return err
-	}
-	policy, err := deploy.NewPolicy(service, overrides)
-	if err != nil {
-		return s.placed(err)
+		return c.placed(err)
 	}
 	p, err := plan(replica, snapshot, policy)
 	if err != nil {
-		return s.placed(err)
+		return c.placed(err)
 	}
-	return a.carryOut(ctx, s, show, []job{{p, snapshot}}, upOptions{policy: *o}, nil)
+	return c.carryOut(ctx, []job{{p, snapshot}}, nil)
 }
 
 // replica finds one container of the project by its name or id.

@@ -16,31 +16,32 @@ import (
 	"github.com/roll-deploy/roll/deploy"
 )
 
-// lock takes the lease of the project for what the command does to services,
-// and returns what gives it back. A dry run needs none.
-func (s *session) lock(cmd *cobra.Command, args []string, o policyFlags, show renderer, services ...compose.Service) (unlock func(), err error) {
-	if o.dryRun {
-		return func() {}, nil
+// lock takes the lease of the project for what the command does to services;
+// end gives it back. A dry run needs none.
+func (c *change) lock(cmd *cobra.Command, services ...compose.Service) (err error) {
+	if c.options.policy.dryRun {
+		return nil
 	}
 	var images []string
 	for _, service := range services {
 		images = append(images, service.Image)
 	}
-	s.leases = compose.NewLeases(s.api, images...)
+	c.leases = compose.NewLeases(c.api, images...)
 	say := func(text string) {
-		show.On(deploy.Event{Time: time.Now(), Kind: deploy.KindWarning, Project: s.project.Name, Detail: text})
+		c.show.On(deploy.Event{Time: time.Now(), Kind: deploy.KindWarning, Project: c.project.Name, Detail: text})
 	}
 	ctx := cmd.Context()
-	s.owner = s.app.owner(cmd, args)
-	s.lease, err = deploy.Acquire(ctx, s.leases, s.project.Name, s.owner, o.waitLock, say)
+	c.owner = c.app.owner(cmd, cmd.Flags().Args())
+	c.lease, err = deploy.Acquire(ctx, c.leases, c.project.Name, c.owner, c.options.policy.waitLock, say)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return func() {
-		if err := s.lease.Release(ctx); err != nil {
+	c.unlock = func() {
+		if err := c.lease.Release(ctx); err != nil {
 			say(err.Error() + "; the next roll takes it over after 30s")
 		}
-	}, nil
+	}
+	return nil
 }
 
 // owner is this command for others who want the same lease.

@@ -47,33 +47,20 @@ docker compose up goes on to what they say.`,
 
 func (a *app) rollback(cmd *cobra.Command, args []string, to int, o upOptions) error {
 	ctx := cmd.Context()
-	overrides, err := o.policy.overrides(cmd)
+	c, err := a.begin(cmd, args, o)
 	if err != nil {
 		return err
 	}
-	if err := o.probe.validate(cmd); err != nil {
+	defer c.end()
+	services := c.named(args)
+	if err := c.lock(cmd, services...); err != nil {
 		return err
 	}
-	show, err := a.newRenderer()
-	if err != nil {
-		return usagef(cmd, "%v", err)
-	}
-	defer show.Close()
-	s, err := a.open(ctx, args...)
+	j, err := c.planBack(ctx, services[0], to, c.overrides)
 	if err != nil {
 		return err
 	}
-	services := s.named(args)
-	unlock, err := s.lock(cmd, args, o.policy, show, services...)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	j, err := s.planBack(ctx, services[0], to, overrides)
-	if err != nil {
-		return err
-	}
-	return a.carryOut(ctx, s, show, []job{j}, o, nil)
+	return c.carryOut(ctx, []job{j}, nil)
 }
 
 // planBack plans the way back to what ran before a roll. From then on the

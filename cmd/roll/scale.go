@@ -56,7 +56,6 @@ func parseScale(cmd *cobra.Command, arg string) (service string, n int, err erro
 }
 
 func (a *app) scale(cmd *cobra.Command, args, remove []string, o upOptions) error {
-	ctx := cmd.Context()
 	targets := map[string]int{}
 	var names []string
 	for _, arg := range args {
@@ -67,48 +66,8 @@ func (a *app) scale(cmd *cobra.Command, args, remove []string, o upOptions) erro
 		targets[service] = n
 		names = append(names, service)
 	}
-	overrides, err := o.policy.overrides(cmd)
-	if err != nil {
-		return err
-	}
-	if err := o.probe.validate(cmd); err != nil {
-		return err
-	}
-	show, err := a.newRenderer()
-	if err != nil {
-		return usagef(cmd, "%v", err)
-	}
-	defer show.Close()
-	s, err := a.open(ctx, names...)
-	if err != nil {
-		return err
-	}
-	services := s.named(names)
-	for _, service := range services {
-		if err := s.fetch(ctx, service, "missing", false); err != nil {
-			return err
-		}
-	}
-	unlock, err := s.lock(cmd, args, o.policy, show, services...)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	hashes, err := s.hashes(ctx, services)
-	if err != nil {
-		return err
-	}
-	plan := func(service compose.Service) (job, error) {
-		goal := deploy.Goal{Verb: "scale", Target: targets[service.Name], Replace: deploy.ReplaceNone, Remove: remove}
-		return s.plan(ctx, service, hashes, goal, overrides)
-	}
-	var plans []job
-	for _, service := range services {
-		j, err := plan(service)
-		if err != nil {
-			return err
-		}
-		plans = append(plans, j)
-	}
-	return a.carryOut(ctx, s, show, plans, o, plan)
+	o.pull = "missing"
+	return a.rollServices(cmd, names, func(service compose.Service) deploy.Goal {
+		return deploy.Goal{Verb: "scale", Target: targets[service.Name], Replace: deploy.ReplaceNone, Remove: remove}
+	}, o)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -112,7 +113,7 @@ differs from what docker compose would create now.`,
 			if o.force {
 				goal.Replace = deploy.ReplaceAll
 			}
-			return a.rollServices(cmd, args, goal, o)
+			return a.rollServices(cmd, args, always(goal), o)
 		},
 	}
 	o.policy.add(cmd)
@@ -136,7 +137,7 @@ func newRestartCmd(a *app) *cobra.Command {
 				return usagef(cmd, "name the services to restart")
 			}
 			o.pull = "missing"
-			return a.rollServices(cmd, args, deploy.Goal{Verb: "restart", Target: -1, Replace: deploy.ReplaceAll}, o)
+			return a.rollServices(cmd, args, always(deploy.Goal{Verb: "restart", Target: -1, Replace: deploy.ReplaceAll}), o)
 		},
 	}
 	o.policy.add(cmd)
@@ -144,53 +145,42 @@ func newRestartCmd(a *app) *cobra.Command {
 	return cmd
 }
 
+// always is the same goal for every service.
+func always(goal deploy.Goal) func(compose.Service) deploy.Goal {
+	return func(compose.Service) deploy.Goal { return goal }
+}
+
 // rollServices rolls services one after the other, in dependency order. All of
 // them are planned before the first is touched.
-func (a *app) rollServices(cmd *cobra.Command, args []string, goal deploy.Goal, o upOptions) error {
+func (a *app) rollServices(cmd *cobra.Command, names []string, goal func(compose.Service) deploy.Goal, o upOptions) error {
 	ctx := cmd.Context()
-	overrides, err := o.policy.overrides(cmd)
+	c, err := a.begin(cmd, names, o)
 	if err != nil {
 		return err
 	}
-	if err := o.probe.validate(cmd); err != nil {
-		return err
-	}
-	show, err := a.newRenderer()
-	if err != nil {
-		return usagef(cmd, "%v", err)
-	}
-	defer show.Close()
-	s, err := a.open(ctx, args...)
-	if err != nil {
-		return err
-	}
-	services := s.named(args)
-	var plans []job
+	defer c.end()
+	services := slices.DeleteFunc(c.named(names), func(service compose.Service) bool { return service.OneShot && len(names) == 0 })
 	for _, service := range services {
-		if service.OneShot && len(args) == 0 {
-			continue
-		}
-		if err := s.fetch(ctx, service, o.pull, o.build); err != nil {
+		if err := c.fetch(ctx, service, o.pull, o.build); err != nil {
 			return err
 		}
 	}
-	unlock, err := s.lock(cmd, args, o.policy, show, services...)
+	if err := c.lock(cmd, services...); err != nil {
+		return err
+	}
+	hashes, err := c.hashes(ctx, services)
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	hashes, err := s.hashes(ctx, services)
-	if err != nil {
-		return err
+	plan := func(service compose.Service) (job, error) {
+		return c.plan(ctx, service, hashes, goal(service), c.overrides)
 	}
+	var plans []job
 	for _, service := range services {
-		if service.OneShot && len(args) == 0 {
-			continue
-		}
-		j, err := s.plan(ctx, service, hashes, goal, overrides)
+		j, err := plan(service)
 		var refused *deploy.RefusedError
-		if errors.As(err, &refused) && refused.Overlap && len(args) == 0 {
-			show.On(leftAlone(service, refused))
+		if errors.As(err, &refused) && refused.Overlap && len(names) == 0 {
+			c.show.On(leftAlone(service, refused))
 			continue
 		}
 		if err != nil {
@@ -198,9 +188,7 @@ func (a *app) rollServices(cmd *cobra.Command, args []string, goal deploy.Goal, 
 		}
 		plans = append(plans, j)
 	}
-	return a.carryOut(ctx, s, show, plans, o, func(service compose.Service) (job, error) {
-		return s.plan(ctx, service, hashes, goal, overrides)
-	})
+	return c.carryOut(ctx, plans, plan)
 }
 
 // leftAlone tells that a service whose replicas cannot overlap was not rolled.
@@ -270,73 +258,4 @@ func (s *session) rehearse(ctx context.Context, plan deploy.Plan, snapshot deplo
 		refused.Refusals = append(refused.Refusals, deploy.Refusal{What: "docker compose would do more than create replicas", Why: sentence, Instead: "apply that change by itself first, at a time when a gap is acceptable: docker compose up -d"})
 	}
 	return refused
-}
-
-// carryOut shows or runs the plans. again plans a service anew: what was
-// planned before another service rolled may be out of date.
-func (a *app) carryOut(ctx context.Context, s *session, show renderer, plans []job, o upOptions, again func(compose.Service) (job, error)) error {
-	cost := meter{session: s, since: a.started}
-	if o.policy.dryRun {
-		cost.prepared(show)
-		for _, j := range plans {
-			renderDryRun(show, a.streams.Out, j.plan)
-		}
-		return nil
-	}
-	watch, err := a.startProbe(ctx, o.probe)
-	if err != nil {
-		return err
-	}
-	worst := error(nil)
-	for i, j := range plans {
-		if i > 0 && !j.plan.Empty() {
-			if j, err = again(j.snapshot.Service); err != nil {
-				worst = err
-				break
-			}
-		}
-		cost.prepared(show)
-		show.Plan(j.plan)
-		if worst = s.carryOutOne(ctx, show, watch, j, o.keepFailed, &cost); worst != nil {
-			break
-		}
-	}
-	if lost := watch.end(a.streams); worst == nil {
-		worst = lost
-	}
-	return worst
-}
-
-// carryOutOne runs one plan and shows its result.
-func (s *session) carryOutOne(ctx context.Context, show renderer, watch *probing, j job, keepFailed bool, cost *meter) error {
-	kept := &remembering{keeper: keeper{s.engine}, kept: map[string]*compose.Kept{}}
-	copies := newExhibitor(s.engine)
-	roller := s.roller(deploy.ObserverFunc(func(e deploy.Event) {
-		copies.note(e)
-		watch.mark(e)
-		s.tell(e)
-		show.On(e)
-	}), kept)
-	roller.Veto = watch.veto
-	if keepFailed {
-		roller.Engine = copies
-	}
-	result := roller.Run(ctx, j.plan, j.snapshot)
-	warn := func(text string) {
-		result.Warnings = append(result.Warnings, text)
-		show.On(deploy.Event{Time: time.Now(), Kind: deploy.KindWarning, Project: result.Project, Service: result.Service, Detail: text})
-	}
-	if said := copies.told(); said != "" {
-		warn(said)
-	}
-	if err := s.record(ctx, kept, s.owner, j, result); err != nil {
-		warn("roll rollback will not know of this roll: " + err.Error())
-	}
-	result.Calls = cost.calls()
-	cost.next()
-	show.Result(result)
-	if result.Outcome == deploy.Done || result.Outcome == deploy.UpToDate {
-		return nil
-	}
-	return &outcomeError{result.Outcome}
 }
