@@ -43,6 +43,7 @@ type leg struct {
 	peeked  time.Time // when the last fresh inspect began
 	probed  time.Time // start of the last probe when the phase began, by the Engine's clock
 	arrived time.Time
+	told    int       // how often it was told to flip in this phase
 	proven  time.Time // the look that showed that it had arrived
 
 	flipped   time.Time // when the flip was told; zero: never
@@ -71,7 +72,7 @@ func (l *leg) flips() bool { return l.way != "" && l.way != "none" }
 func (m *machine) enter(s *slot, l *leg, p Phase) {
 	p = m.worth(l, p)
 	l.phase, l.since, l.busy, l.last, l.budget = p, time.Now(), false, "", m.budgetOf(l, p)
-	l.tried, l.peeked, l.probed = time.Time{}, time.Time{}, time.Time{}
+	l.tried, l.peeked, l.probed, l.told = time.Time{}, time.Time{}, time.Time{}, 0
 	if p == Arrived {
 		l.arrived, l.proven = l.since, m.world.at
 	}
@@ -148,6 +149,7 @@ func (m *machine) phaseDetail(l *leg, p Phase) string {
 // for a file system.
 const (
 	flipLimit   = 30 * time.Second
+	flipTries   = 3 // of a healthy replica that does not take it
 	createLimit = 5 * time.Minute
 	removeLimit = time.Minute
 	keepLimit   = 20 * time.Second // of tries to keep what a replica was, before it goes without
@@ -438,14 +440,15 @@ func (m *machine) flip(s *slot, l *leg, r compose.Replica, there bool) error {
 	case m.pauses(l):
 		return nil
 	}
+	l.told++
 	l.flipped = time.Now()
 	m.act(s, l, flipLimit, func(ctx context.Context) error { return m.r.Flipper.Flip(ctx, l.id) }, func(err error) error {
 		switch now := m.world.replicas[l.id]; {
 		case err == nil:
 			m.enter(s, l, Sinking)
-		case now.Ready() || l.over():
-			return fmt.Errorf("flip (%s): %w", l.way, err)
-		default: // too young or too broken to be told
+		case now.Ready() && l.told >= flipTries || l.over():
+			return fmt.Errorf("flip (%s), told %d times: %w", l.way, l.told, err)
+		default: // a busy host, or it is too young or too broken to be told
 			m.see(s, l, "flip (%s): %v", l.way, err)
 		}
 		return nil

@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	dialTimeout = time.Second // an address of this machine answers in far less
-	bodyShown   = 200         // runes of a response body in an error
+	dialTimeout = 3 * time.Second // an address of this machine answers in far less, unless the machine is very busy
+	bodyShown   = 200             // runes of a response body in an error
 )
 
 var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
