@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -36,8 +37,19 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		binaries = dir
+		hearAll()
 		return m.Run()
 	}())
+}
+
+// hearAll undoes what a shell or nohup did that started the tests in the
+// background: an ignored signal would be inherited by every program under test.
+func hearAll() {
+	for number := syscall.Signal(1); number < 32; number++ {
+		if signal.Ignored(number) {
+			signal.Notify(make(chan os.Signal, 1), number)
+		}
+	}
 }
 
 func build(dir string) error {

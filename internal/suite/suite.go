@@ -22,6 +22,7 @@ const endToEnd = "e2e"
 type suite struct {
 	out   io.Writer
 	tests counts
+	env   []string // of the programs that are run; nil: the suite's own
 }
 
 func (s *suite) run(ctx context.Context, args []string) error {
@@ -105,6 +106,9 @@ func (s *suite) onLab(ctx context.Context, version string) (err error) {
 	if len(packages) == 0 {
 		return errors.New("no package has end-to-end tests")
 	}
+	// Tests that do not use the lab's API find its engine in the usual variables.
+	s.env = l.Env()
+	defer func() { s.env = nil }()
 	title := "end-to-end tests on engine " + l.Engine.Version + ", Compose " + l.Compose
 	return s.goTest(ctx, title, append([]string{"-tags", endToEnd, "-p", "1", "-parallel", "3", "-timeout", "60m"}, packages...)...)
 }
@@ -154,7 +158,7 @@ func (s *suite) goTest(ctx context.Context, title string, args ...string) error 
 // command is a program that, with its children, gets the chance to clean up when ctx ends.
 func (s *suite) command(ctx context.Context, out io.Writer, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Stdout, cmd.Stderr = out, s.out
+	cmd.Stdout, cmd.Stderr, cmd.Env = out, s.out, s.env
 	// The go command does not pass a signal on to the tests that it runs, so the whole group gets it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
