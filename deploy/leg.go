@@ -43,6 +43,7 @@ type leg struct {
 	peeked  time.Time // when the last fresh inspect began
 	probed  time.Time // start of the last probe when the phase began, by the Engine's clock
 	arrived time.Time
+	routed  bool      // was in a router since it was healthy, or never was healthy
 	told    int       // how often it was told to flip in this phase
 	proven  time.Time // the look that showed that it had arrived
 
@@ -149,7 +150,8 @@ func (m *machine) phaseDetail(l *leg, p Phase) string {
 // for a file system.
 const (
 	flipLimit   = 30 * time.Second
-	flipTries   = 3 // of a healthy replica that does not take it
+	lateness    = 2 * time.Second // of a router that has much to list on a busy host
+	flipTries   = 3               // of a healthy replica that does not take it
 	createLimit = 5 * time.Minute
 	removeLimit = time.Minute
 	keepLimit   = 20 * time.Second // of tries to keep what a replica was, before it goes without
@@ -577,11 +579,20 @@ func (m *machine) leave(s *slot, l *leg, r compose.Replica, there bool) error {
 		m.see(s, l, "%s", noAnswer(w.routerErr))
 	default:
 		keys := listed(w.routes, r)
-		if len(keys) == 0 {
+		switch late := m.plan.blind() + lateness - time.Since(l.since); {
+		case len(keys) > 0:
+			l.routed = true
+			m.see(s, l, "still in %s", strings.Join(keys, ", "))
+		case l.routed || late <= 0:
 			m.enter(s, l, Settling)
 			return nil
+		default:
+			// It was healthy and is in no router yet: a change that lets it in
+			// may be on its way, held back by the router's throttle.
+			m.see(s, l, "in no router yet; a change may be on its way")
+			m.wake(late)
+			return nil
 		}
-		m.see(s, l, "still in %s", strings.Join(keys, ", "))
 	}
 	if l.over() {
 		return l.timeout("Traefik to stop routing to it")

@@ -82,7 +82,11 @@ func (r *Roller) emit(e Event) {
 func (r *Roller) Run(ctx context.Context, plan Plan, snapshot Snapshot) Result {
 	m := &machine{r: r, plan: plan, start: snapshot.Routes, initial: snapshot.Replicas, completions: make(chan completion, 2*len(plan.Slots)+2), exits: map[string]int{}, startedAt: time.Now()}
 	for i, s := range plan.Slots {
-		m.slots = append(m.slots, newSlot(i+1, s))
+		one := newSlot(i+1, s)
+		if one.out != nil {
+			one.out.routed = !s.Old.Ready() || len(listed(snapshot.Routes, *s.Old)) > 0
+		}
+		m.slots = append(m.slots, one)
 	}
 	m.emit(Event{Kind: KindPlan, Detail: plan.Headline()})
 	switch err := m.clean(ctx); {

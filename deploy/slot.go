@@ -222,7 +222,7 @@ func (m *machine) undo(s *slot) {
 		if !there {
 			r = s.made
 		}
-		s.exile = &leg{course: departing, role: NewReplica, id: s.in.id, name: s.in.name, way: m.way(r), check: r.Healthcheck, arrived: s.in.arrived}
+		s.exile = &leg{course: departing, role: NewReplica, id: s.in.id, name: s.in.name, way: m.way(r), check: r.Healthcheck, arrived: s.in.arrived, routed: s.in.phase != Joining}
 	}
 	for _, l := range []*leg{s.back, s.exile} {
 		if l != nil {
