@@ -24,6 +24,12 @@ type Failure struct {
 // fail takes note that a leg failed and turns its slot back. What becomes of
 // the other slots is the failure action's to say.
 func (m *machine) fail(s *slot, l *leg, err error) {
+	if m.vetoed && s.stage == undoing && l == s.exile && l.flips() {
+		m.warn("%s cannot be taken out of the routers (%v); it fails requests where it is, so it is stopped all the same", l.name, err)
+		l.way = "none"
+		m.enter(s, l, Leaving)
+		return
+	}
 	m.failures = append(m.failures, Failure{Slot: s.number, Replica: l.name, Role: l.role, Phase: l.phase, Err: err})
 	m.emit(Event{Kind: KindFailure, Slot: s.number, Role: l.role, Replica: l.name, Phase: l.phase, Detail: err.Error()})
 	m.moved = true
@@ -59,7 +65,7 @@ func (m *machine) fail(s *slot, l *leg, err error) {
 func (m *machine) veto(err error) {
 	m.failures = append(m.failures, Failure{Err: err})
 	m.emit(Event{Kind: KindFailure, Detail: err.Error()})
-	m.moved = true
+	m.moved, m.vetoed = true, true
 	m.turnBack(err)
 }
 

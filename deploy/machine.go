@@ -33,6 +33,7 @@ type machine struct {
 
 	turned      error // why the roll turned back; nil: it goes forward
 	interrupted bool
+	vetoed      bool // requests fail: a new replica does harm where it is
 	watching    bool // only the probation of new replicas is left
 	broken      bool // the lease is lost: nothing more is begun
 	failures    []Failure
