@@ -72,7 +72,7 @@ services:
     healthcheck:
       test: ["CMD", "/replica", "health"]
       interval: ${INTERVAL:-1s}
-      timeout: 5s
+      timeout: ${TIMEOUT:-5s}
       retries: ${RETRIES:-2}
     deploy:
       replicas: ${REPLICAS:-3}

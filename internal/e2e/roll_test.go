@@ -228,12 +228,12 @@ func ids(t *testing.T, p *lab.Project) []string {
 	return all
 }
 
-// Fifty replicas may cost at most in proportion what ten cost, and the waits
-// in between cost the same.
+// Fifty replicas may cost at most in proportion what ten cost. They are rolled
+// ten at a time: a small machine cannot probe a hundred containers in time.
 func TestCallsGrowLinearlyWithReplicas(t *testing.T) {
 	calls := map[int]line{}
 	for _, n := range []int{10, 50} {
-		p := started(t, n, "INTERVAL=8s", "RETRIES=1")
+		p := started(t, n, "INTERVAL=8s", "TIMEOUT=20s", "RETRIES=1", "PARALLELISM=10")
 		l := startLoad(t, p.URL)
 		p.Setenv("VERSION", "v2")
 		calls[n] = succeeds(t, p, "up", "web").result(t)
