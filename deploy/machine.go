@@ -29,6 +29,7 @@ type machine struct {
 	creating    bool // Compose is at work; nothing is stopped or removed meanwhile
 	batches     int
 	moved       bool      // something changed since the last look
+	stirred     bool      // something changed since the routers were last asked
 	alarm       time.Time // when to look again at the latest; zero: at the next poll
 
 	turned      error // why the roll turned back; nil: it goes forward
@@ -98,14 +99,10 @@ func (m *machine) run(ctx context.Context) {
 		interrupted = nil
 		m.interrupt()
 	}
-	var asked time.Time
 	for !m.givenUp() {
-		routes := m.wantsRoutes() && (m.moved || time.Since(asked) >= m.r.poll())
-		if routes {
-			asked = time.Now()
-		}
+		m.stirred = m.stirred || m.moved
 		m.moved, m.alarm = false, time.Time{}
-		m.look(loop, routes)
+		m.look(loop, m.wantsRoutes() && m.untilAsking() <= 0)
 		if m.lost() {
 			m.yield()
 			return
@@ -118,6 +115,9 @@ func (m *machine) run(ctx context.Context) {
 			continue
 		}
 		wait := m.r.poll()
+		if m.wantsRoutes() {
+			wait = min(wait, max(0, m.untilAsking()))
+		}
 		if !m.alarm.IsZero() {
 			wait = min(wait, max(0, time.Until(m.alarm)))
 		}
@@ -201,6 +201,18 @@ func (m *machine) wantsRoutes() bool {
 			return false
 		})
 	})
+}
+
+// untilAsking is how long the routers are left alone after they were asked: for
+// a poll, longer when they need long to answer, and only for a quarter of it
+// when something has changed since. So what fifty replicas do within a moment
+// is answered by one call.
+func (m *machine) untilAsking() time.Duration {
+	pause := min(max(m.r.poll(), 10*m.world.answer), 5*m.r.poll()/2)
+	if m.stirred {
+		pause = m.r.poll() / 4
+	}
+	return time.Until(m.world.asked.Add(pause))
 }
 
 // over reports whether the machine has come to its end.
@@ -318,7 +330,6 @@ func (m *machine) tooWeak(s *slot) bool {
 	case m.provable() && w.routerErr != nil:
 		what, last = "Traefik to say who is routed", w.routerErr.Error()
 	case w.at.Before(since) || m.provable() && w.routesAt.Before(since):
-		m.wake(0)
 		return true
 	case m.servesNow(s.out.id) && m.inService()-1 < m.plan.Floor:
 		what, last = fmt.Sprintf("%s in service without it", count(m.plan.Floor, "replica")), fmt.Sprintf("%s in service with it", count(m.inService(), "replica"))

@@ -45,6 +45,9 @@ type world struct {
 	routesAt  time.Time // before the routers were asked; zero: never
 	routes    map[string][]netip.AddrPort
 	routerErr error
+
+	asked  time.Time     // when the routers were last asked, whatever came of it
+	answer time.Duration // how long they took
 }
 
 // lookLimit bounds one look, so that an Engine or router that hangs is seen as
@@ -71,11 +74,11 @@ func (m *machine) look(ctx context.Context, routes bool) {
 		}
 	}
 	if routes && m.provable() {
-		at := time.Now()
+		w.asked, m.stirred = time.Now(), false
 		found, err := m.r.Router.Routes(ctx)
-		w.routerErr = err
+		w.routerErr, w.answer = err, time.Since(w.asked)
 		if err == nil {
-			w.routesAt, w.routes = at, found
+			w.routesAt, w.routes = w.asked, found
 		}
 	}
 	m.sayTrouble(m.world, w)
