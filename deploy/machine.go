@@ -184,7 +184,7 @@ func (m *machine) wantsRoutes() bool {
 		return false
 	}
 	return slices.ContainsFunc(m.slots, func(s *slot) bool {
-		if s.stage == ready {
+		if s.stage == ready && !m.waitsForBatch(s) {
 			return true
 		}
 		return slices.ContainsFunc(s.legs(), func(l *leg) bool {
