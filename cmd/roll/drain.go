@@ -101,7 +101,7 @@ func (s *session) replica(ctx context.Context, name string) (compose.Replica, co
 		names = append(names, r.Name)
 	}
 	if len(names) == 0 {
-		return compose.Replica{}, compose.Service{}, &usageError{fmt.Errorf("no replica %q: project %s has none", name, s.project.Name), "roll status"}
+		return compose.Replica{}, compose.Service{}, &usageError{fmt.Errorf("no replica %q: project %s has none", name, s.project.Name), typed(s.app.command) + " status"}
 	}
-	return compose.Replica{}, compose.Service{}, &usageError{fmt.Errorf("no replica %q in project %s; there are %s", name, s.project.Name, strings.Join(names, ", ")), "roll status"}
+	return compose.Replica{}, compose.Service{}, &usageError{fmt.Errorf("no replica %q in project %s; there are %s", name, s.project.Name, strings.Join(names, ", ")), typed(s.app.command) + " status"}
 }

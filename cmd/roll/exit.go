@@ -40,8 +40,9 @@ type outcomeError struct{ outcome deploy.Outcome }
 func (e *outcomeError) Error() string { return e.outcome.String() }
 
 // explain is the one place that maps errors to exit codes and to what a person
-// reads: the message, and after it what to type next.
-func explain(err error) (code int, text string) {
+// reads: the message, and after it what to type next, where roll is how this
+// program was called.
+func explain(err error, roll string) (code int, text string) {
 	var (
 		outcome     *outcomeError
 		usage       *usageError
@@ -74,21 +75,21 @@ func explain(err error) (code int, text string) {
 	case errors.As(err, &refused):
 		hint := ""
 		if refused.Overlap {
-			hint = "to accept a gap: roll up --order stop-first " + refused.Service
+			hint = "to accept a gap: " + roll + " up --order stop-first " + refused.Service
 		}
 		return 2, say(err, hint)
 	case errors.As(err, &noFile), errors.As(err, &badFile), errors.As(err, &noCompose):
 		return 2, say(err, "")
 	case errors.As(err, &history):
-		return 2, say(err, "type roll history "+history.Service+" to see it")
+		return 2, say(err, "type "+roll+" history "+history.Service+" to see it")
 	case errors.As(err, &noService):
-		return 2, say(err, "type roll status to see the services")
+		return 2, say(err, "type "+roll+" status to see the services")
 	case errors.As(err, &unreachable):
 		return 2, say(err, "start it, or name another with -H or --context")
 	case errors.As(err, &alive):
-		return 5, say(err, "to break its lock all the same: roll unlock --force")
+		return 5, say(err, "to break its lock all the same: "+roll+" unlock --force")
 	case errors.As(err, &locked):
-		return 5, say(err, "to wait for it, add --wait-lock 10m; to break its lock, see roll unlock --help")
+		return 5, say(err, "to wait for it, add --wait-lock 10m; to break its lock, see "+roll+" unlock --help")
 	case errors.As(err, &lost):
 		return 1, say(err, "")
 	case errors.Is(err, context.Canceled):

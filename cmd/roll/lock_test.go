@@ -29,7 +29,7 @@ func TestALockedProjectExits5AndSaysWhoHoldsItAndWhatToType(t *testing.T) {
 			"roll: another roll is at work on project shop: somebody whose lease cannot be read (it holds no JSON of a roll); its heartbeat moved 0s ago\nto wait for it, add --wait-lock 10m; to break its lock, see roll unlock --help"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			code, text := explain(c.err)
+			code, text := explain(c.err, "roll")
 			if code != 5 || text != c.want {
 				t.Errorf("code %d, text\n%s\nwant 5\n%s", code, text, c.want)
 			}

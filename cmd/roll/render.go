@@ -27,8 +27,9 @@ var progressModes = []string{"auto", "tty", "plain", "json", "quiet"}
 
 // newRenderer makes the renderer for a value of --progress. isTTY says whether
 // stderr is a terminal and size how many columns and lines it has (zero: not
-// known); color allows colour, which only the tty renderer uses.
-func newRenderer(mode string, stdout, stderr io.Writer, isTTY bool, size func() (width, height int), color bool) (renderer, error) {
+// known); color allows colour, which only the tty renderer uses; typed is how
+// roll was called.
+func newRenderer(mode string, stdout, stderr io.Writer, isTTY bool, size func() (width, height int), color bool, typed string) (renderer, error) {
 	if mode == "auto" {
 		mode = "plain"
 		if isTTY {
@@ -38,14 +39,17 @@ func newRenderer(mode string, stdout, stderr io.Writer, isTTY bool, size func() 
 	switch mode {
 	case "tty":
 		t := newTTYRenderer(stdout, stderr, size, color, time.Now)
+		t.typed = typed
 		t.start()
 		return t, nil
 	case "plain":
-		return &plainRenderer{stdout: stdout, stderr: stderr, now: time.Now}, nil
+		return &plainRenderer{stdout: stdout, stderr: stderr, now: time.Now, typed: typed}, nil
 	case "json":
-		return newJSONRenderer(stdout, time.Now), nil
+		j := newJSONRenderer(stdout, time.Now)
+		j.typed = typed
+		return j, nil
 	case "quiet":
-		return &quietRenderer{stdout: stdout, stderr: stderr}, nil
+		return &quietRenderer{stdout: stdout, stderr: stderr, typed: typed}, nil
 	}
 	return nil, fmt.Errorf("--progress %s: there is no such way to show progress; use one of %s", mode, strings.Join(progressModes, ", "))
 }

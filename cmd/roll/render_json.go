@@ -18,6 +18,7 @@ type jsonRenderer struct {
 	out *json.Encoder
 	now func() time.Time
 
+	typed    string // see ending
 	plan     deploy.Plan
 	prepared struct{ took, compose time.Duration } // of the next plan
 }
@@ -212,7 +213,7 @@ func (r *jsonRenderer) Plan(p deploy.Plan) {
 // Result writes the last line of a service's roll.
 func (r *jsonRenderer) Result(res deploy.Result) {
 	r.mu.Lock()
-	e := ending{res, r.plan}
+	e := ending{res, r.plan, r.typed}
 	r.mu.Unlock()
 	line := jsonResult{
 		Type: deploy.KindResult, Time: jsonTime(r.now()), Project: res.Project, Service: res.Service,

@@ -18,6 +18,7 @@ type plainRenderer struct {
 	stderr io.Writer
 	now    func() time.Time
 	plan   deploy.Plan
+	typed  string // see ending
 }
 
 // On writes the event. What it says in several lines is joined into one.
@@ -49,7 +50,7 @@ func (r *plainRenderer) Plan(p deploy.Plan) {
 func (r *plainRenderer) Result(res deploy.Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	fmt.Fprint(r.stdout, ending{res, r.plan})
+	fmt.Fprint(r.stdout, ending{res, r.plan, r.typed})
 }
 
 func (r *plainRenderer) Close() {}
@@ -99,6 +100,7 @@ type quietRenderer struct {
 	stdout io.Writer
 	stderr io.Writer
 	plan   deploy.Plan
+	typed  string // see ending
 }
 
 // On writes warnings and failures.
@@ -126,7 +128,7 @@ func (r *quietRenderer) Plan(p deploy.Plan) {
 func (r *quietRenderer) Result(res deploy.Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	end := ending{res, r.plan}
+	end := ending{res, r.plan, r.typed}
 	fmt.Fprintln(r.stdout, end.headline())
 	if res.Outcome != deploy.Done && res.Outcome != deploy.UpToDate {
 		fmt.Fprint(r.stderr, end.details())

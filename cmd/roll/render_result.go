@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,7 +12,8 @@ import (
 // ending tells a person how a roll ended.
 type ending struct {
 	deploy.Result
-	plan deploy.Plan // the zero value: not known
+	plan  deploy.Plan // the zero value: not known
+	typed string      // how roll was called; empty: by its name alone
 }
 
 // String is the whole text: the headline and what follows from it.
@@ -215,16 +217,17 @@ type step struct{ command, why string }
 func (e ending) next() []step {
 	var steps []step
 	add := func(command, why string) { steps = append(steps, step{command, why}) }
-	up := "roll up " + e.Service
+	roll := cmp.Or(e.typed, "roll")
+	up := roll + " up " + e.Service
 	switch e.Outcome {
 	case deploy.Done:
 		if e.keeps() {
 			for _, name := range e.Removed {
-				add("roll undrain "+name, "to bring it back into service")
+				add(roll+" undrain "+name, "to bring it back into service")
 			}
 		}
 		if e.Unproven != "" {
-			add("roll status "+e.Service, "to see for yourself")
+			add(roll+" status "+e.Service, "to see for yourself")
 		}
 	case deploy.Failed:
 		add(up, "once the cause is mended")
@@ -237,13 +240,13 @@ func (e ending) next() []step {
 	case deploy.Interrupted:
 		add(up, "to go on")
 	case deploy.Partial:
-		add("roll status "+e.Service, "to see where each replica stands")
+		add(roll+" status "+e.Service, "to see where each replica stands")
 		for _, l := range e.Left {
 			switch {
 			case l.Role == deploy.NewReplica:
 				add("docker logs "+l.Replica, "to see what is wrong with it")
 			case toldUnhealthy(l.Phase):
-				add("roll undrain "+l.Replica, "to bring it back into service")
+				add(roll+" undrain "+l.Replica, "to bring it back into service")
 			}
 		}
 		add(up, "to go on to the new version")

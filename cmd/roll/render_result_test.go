@@ -139,6 +139,6 @@ web: interrupted after 9.8s: 1 replica replaced, what was not committed is undon
   next      roll up web               # to go on
 `},
 	} {
-		t.Run(c.name, func(t *testing.T) { same(t, ending{c.result, c.plan}.String(), c.want) })
+		t.Run(c.name, func(t *testing.T) { same(t, ending{Result: c.result, plan: c.plan}.String(), c.want) })
 	}
 }

@@ -144,7 +144,7 @@ func TestProgressModesChooseTheirRenderer(t *testing.T) {
 		{"quiet", true, "quiet"},
 	} {
 		t.Run(c.mode, func(t *testing.T) {
-			r, err := newRenderer(c.mode, io.Discard, io.Discard, c.isTTY, size, true)
+			r, err := newRenderer(c.mode, io.Discard, io.Discard, c.isTTY, size, true, "roll")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -168,7 +168,7 @@ func TestProgressModesChooseTheirRenderer(t *testing.T) {
 }
 
 func TestAnUnknownProgressModeIsRefusedWithTheKnownOnes(t *testing.T) {
-	_, err := newRenderer("fancy", io.Discard, io.Discard, true, nil, false)
+	_, err := newRenderer("fancy", io.Discard, io.Discard, true, nil, false, "roll")
 	if err == nil {
 		t.Fatal("no error")
 	}

@@ -21,8 +21,9 @@ import (
 // During a roll On only takes notes and one goroutine draws, ten times a second:
 // a terminal that was stopped with Ctrl-S does not stop a roll.
 type ttyRenderer struct {
-	size func() (width, height int)
-	now  func() time.Time
+	size  func() (width, height int)
+	now   func() time.Time
+	typed string // see ending
 
 	notes sync.Mutex // guards plan, table and above; never held while writing
 	plan  deploy.Plan
@@ -128,7 +129,7 @@ func (t *ttyRenderer) Result(res deploy.Result) {
 	if t.table != nil {
 		t.table.end(t.now(), res.Left)
 	}
-	end := ending{res, t.plan}
+	end := ending{res, t.plan, t.typed}
 	t.notes.Unlock()
 	t.draw(true)
 	t.screen.Lock()

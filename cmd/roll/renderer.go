@@ -4,5 +4,5 @@ package main
 func (a *app) newRenderer() (renderer, error) {
 	size, tty := terminal(a.streams.Err)
 	color := tty && a.streams.env("NO_COLOR") == "" && a.streams.env("TERM") != "dumb"
-	return newRenderer(a.progress, a.streams.Out, a.streams.Err, tty, size, color)
+	return newRenderer(a.progress, a.streams.Out, a.streams.Err, tty, size, color, typed(a.command))
 }

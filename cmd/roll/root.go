@@ -17,6 +17,7 @@ type app struct {
 	streams Streams
 	started time.Time
 	docker  command.Cli
+	command *cobra.Command       // the one that runs; nil: none yet
 	options *flags.ClientOptions // nil when docker runs roll as its plugin
 
 	files       []string

@@ -55,32 +55,34 @@ func terminal(w io.Writer) (size func() (width, height int), is bool) {
 // Run runs one command line, args[0] being the program, and returns the exit
 // code.
 func Run(ctx context.Context, args []string, s Streams) int {
-	err := run(ctx, args, s)
+	app := &app{streams: s, started: time.Now()}
+	err := app.run(ctx, args)
 	if err == nil {
 		return 0
 	}
-	code, text := explain(err)
+	code, text := explain(err, typed(app.command))
 	if text != "" {
 		fmt.Fprintln(s.Err, text)
 	}
 	return code
 }
 
-func run(ctx context.Context, args []string, s Streams) error {
-	started := time.Now()
+func (a *app) run(ctx context.Context, args []string) error {
+	s := a.streams
 	docker, err := command.NewDockerCli(command.WithBaseContext(ctx), command.WithOutputStream(s.Out), command.WithErrorStream(s.Err))
 	if err != nil {
 		return fmt.Errorf("set up the docker client: %w", err)
 	}
-	app := &app{streams: s, docker: docker, started: started}
-	root := app.newRootCmd()
+	a.docker = docker
+	root := a.newRootCmd()
 	if asPlugin(args, s) {
 		// As docker's own plugins do: what telemetry cannot do is told under --debug only.
 		otel.SetErrorHandler(debug.OTELErrorHandler)
 		// docker's own flags stand before `roll` and belong to its plugin library.
-		root.PersistentPreRunE = func(cmd *cobra.Command, a []string) error {
+		root.PersistentPreRunE = func(cmd *cobra.Command, args []string) error {
+			a.command = cmd
 			cmd.SetContext(ctx)
-			return plugin.PersistentPreRunE(cmd, a)
+			return plugin.PersistentPreRunE(cmd, args)
 		}
 		return plugin.RunPlugin(docker, root, metadata.Metadata{
 			SchemaVersion: "0.1.0", Vendor: "roll", Version: version(), ShortDescription: "Deploy Compose services without losing a request",
@@ -93,8 +95,9 @@ func run(ctx context.Context, args []string, s Streams) error {
 		root.PersistentFlags().Lookup(rare).Hidden = rare == "debug" || rare == "log-level"
 	}
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		a.command = cmd
 		options.SetDefaultOptions(cmd.Root().PersistentFlags())
-		app.options = options
+		a.options = options
 		return docker.Initialize(options)
 	}
 	root.SetArgs(args[1:])
