@@ -28,6 +28,7 @@ var errSevered = errors.New("the session is severed")
 type Session struct {
 	w       *World
 	severed bool
+	orphan  bool // what it had asked of Compose goes on
 	// Fault decides what goes wrong with a call; nil: nothing. It is called
 	// with the World locked, and must be set before the session is used. Calls
 	// are replicas, inspect, stop, remove, routes, flip, unflip, hook, keep,
@@ -60,11 +61,12 @@ func (s *Session) Roller() *deploy.Roller {
 	return r
 }
 
-// Sever is kill -9: from now on no call has an effect.
-func (s *Session) Sever() {
+// Sever is kill -9: from now on no call has an effect. With orphan, a Compose
+// that is at work survives its parent and finishes.
+func (s *Session) Sever(orphan bool) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	s.severed = true
+	s.severed, s.orphan = true, orphan
 }
 
 // Calls is how many calls were made.
@@ -106,6 +108,9 @@ func (s *Session) Snapshot() deploy.Snapshot {
 	return snapshot
 }
 
+// ofCompose are the calls that a Compose makes which was told to create.
+var ofCompose = []string{"make", "list", "start"}
+
 // call is every call's way to the world: its fault, then its effect under the
 // lock.
 func (s *Session) call(ctx context.Context, name, replica string, effect func() error) error {
@@ -125,7 +130,7 @@ func (s *Session) call(ctx context.Context, name, replica string, effect func() 
 		}
 	}
 	switch {
-	case s.severed:
+	case s.severed && !(s.orphan && slices.Contains(ofCompose, name)):
 		return errSevered
 	case s.w.down && name != "routes":
 		return errors.New("cannot connect to the Docker daemon")
@@ -195,6 +200,7 @@ func (s *Session) Inspect(ctx context.Context, id string) (compose.Replica, erro
 // Stop sends the stop signal and waits for the exit.
 func (s *Session) Stop(ctx context.Context, id string, grace *time.Duration) error {
 	var ended chan struct{}
+	life := s.life(id)
 	err := s.call(ctx, "stop", id, func() error {
 		c, err := s.find(id)
 		if err != nil {
@@ -208,7 +214,10 @@ func (s *Session) Stop(ctx context.Context, id string, grace *time.Duration) err
 		case c.state != compose.Running:
 			return nil
 		}
-		if s.w.routed(c) && !c.version.NoWay && !c.version.Losses && !s.w.options.Worker {
+		// One that died and was started again while the request was on its way
+		// is another than the caller meant: nobody could have known. Nor what a
+		// Traefik that cannot be asked made of a probe that lied.
+		if s.w.routed(c) && c.life == life && !(c.fooled && s.w.options.NoAPI) && !c.version.NoWay && !c.version.Losses && !s.w.options.Worker {
 			s.w.violate("%s got its stop signal while it was routed", c.name)
 		}
 		ended = c.ended
@@ -216,7 +225,7 @@ func (s *Session) Stop(ctx context.Context, id string, grace *time.Duration) err
 		if grace != nil {
 			g = *grace
 		}
-		c.signal(g)
+		c.signal(s, g)
 		return nil
 	})
 	if err != nil || ended == nil {
@@ -228,6 +237,16 @@ func (s *Session) Stop(ctx context.Context, id string, grace *time.Duration) err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// life is which of its lives a container is in.
+func (s *Session) life(id string) int {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	if c, there := s.w.containers[id]; there {
+		return c.life
+	}
+	return 0
 }
 
 // Remove deletes a container that has ended.

@@ -27,6 +27,7 @@ type Version struct {
 
 	Crashes     time.Duration // it dies that long after each start; zero: never
 	Sick        bool          // its healthcheck never passes
+	Hollow      bool          // its healthcheck passes, but it answers no request
 	Unroutable  bool          // Traefik does not take it
 	NoWay       bool          // it carries no label that says how to flip it
 	Losses      bool          // it carries roll.flip: none
