@@ -200,7 +200,7 @@ func (s *Session) Inspect(ctx context.Context, id string) (compose.Replica, erro
 // Stop sends the stop signal and waits for the exit.
 func (s *Session) Stop(ctx context.Context, id string, grace *time.Duration) error {
 	var ended chan struct{}
-	life := s.life(id)
+	life, before := s.asked(id)
 	err := s.call(ctx, "stop", id, func() error {
 		c, err := s.find(id)
 		if err != nil {
@@ -215,9 +215,11 @@ func (s *Session) Stop(ctx context.Context, id string, grace *time.Duration) err
 			return nil
 		}
 		// One that died and was started again while the request was on its way
-		// is another than the caller meant: nobody could have known. Nor what a
-		// Traefik that cannot be asked made of a probe that lied.
-		if s.w.routed(c) && c.life == life && !(c.fooled && s.w.options.NoAPI) && !c.version.NoWay && !c.version.Losses && !s.w.options.Worker {
+		// is another than the caller meant, and a probe that lied then may have
+		// brought it back, behind a Traefik that cannot be asked at any time:
+		// nobody could have known.
+		known := c.life == life && (!c.fooled || before && !s.w.options.NoAPI)
+		if s.w.routed(c) && known && !c.version.NoWay && !c.version.Losses && !s.w.options.Worker {
 			s.w.violate("%s got its stop signal while it was routed", c.name)
 		}
 		ended = c.ended
@@ -239,14 +241,15 @@ func (s *Session) Stop(ctx context.Context, id string, grace *time.Duration) err
 	}
 }
 
-// life is which of its lives a container is in.
-func (s *Session) life(id string) int {
+// asked is what a container was when a request for it was made: which of its
+// lives it was in, and whether it was routed.
+func (s *Session) asked(id string) (life int, routed bool) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	if c, there := s.w.containers[id]; there {
-		return c.life
+		return c.life, s.w.routed(c)
 	}
-	return 0
+	return 0, false
 }
 
 // Remove deletes a container that has ended.
