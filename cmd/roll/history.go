@@ -117,6 +117,7 @@ func (s *session) record(ctx context.Context, r *remembering, by deploy.Owner, j
 		if k == nil || k.Config == nil {
 			continue
 		}
+		entry.Volumes = append(entry.Volumes, k.Anonymous...)
 		image, hash := k.Kind()
 		alike := 0
 		for _, other := range result.Removed {

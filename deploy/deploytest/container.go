@@ -147,6 +147,10 @@ func (c *container) signal(by *Session, grace time.Duration) {
 		return
 	}
 	c.stopping, c.stopper = true, by
+	if c.version.Abrupt {
+		c.die(143, false)
+		return
+	}
 	if c.version.Linger == 0 && !c.version.Deaf {
 		c.die(0, false)
 		return

@@ -197,14 +197,15 @@ func (s *Session) Inspect(ctx context.Context, id string) (compose.Replica, erro
 	return r, err
 }
 
-// Stop sends the stop signal and waits for the exit.
+// Stop sends the stop signal and waits for the exit. One that is gone or has
+// ended is stopped.
 func (s *Session) Stop(ctx context.Context, id string, grace *time.Duration) error {
 	var ended chan struct{}
 	life, before := s.asked(id)
 	err := s.call(ctx, "stop", id, func() error {
 		c, err := s.find(id)
-		if err != nil {
-			return err
+		if errors.Is(err, compose.ErrGone) {
+			return nil
 		}
 		switch {
 		case c.state == compose.Restarting:
@@ -410,12 +411,13 @@ func (s *Session) Restore(ctx context.Context, what any) (id, name string, err e
 }
 
 // Logs are two lines.
-func (s *Session) Logs(ctx context.Context, id string, _ int) ([]string, error) {
+func (s *Session) Logs(ctx context.Context, id string, tail int) ([]string, error) {
 	var lines []string
 	err := s.call(ctx, "logs", id, func() error {
 		c, err := s.find(id)
 		if err == nil {
 			lines = []string{"this is " + c.version.Name, "it has something to say"}
+			lines = lines[max(0, len(lines)-tail):]
 		}
 		return err
 	})
@@ -431,11 +433,14 @@ func (s *Session) Changes(context.Context) <-chan struct{} {
 	return bell
 }
 
-// Hook notes a pre_stop hook.
+// Hook notes a pre_stop hook, if the container runs.
 func (s *Session) Hook(ctx context.Context, id string, hook compose.Hook) (string, error) {
 	err := s.call(ctx, "hook", id, func() error {
 		c, err := s.find(id)
-		if err == nil {
+		if errors.Is(err, compose.ErrGone) {
+			return nil
+		}
+		if err == nil && c.state == compose.Running {
 			s.Ran = append(s.Ran, fmt.Sprintf("%s: %s", c.name, hook.Command))
 		}
 		return err
