@@ -355,6 +355,7 @@ func simulate(t *testing.T, s scenario) (outcome deploy.Outcome) {
 					loseLease()
 				case "second":
 					loseLease()
+					session.Usurp()
 					others.Go(func() {
 						time.Sleep(time.Duration(e.n) * 100 * time.Millisecond)
 						note("second   %s", again(t, w, s))

@@ -172,6 +172,10 @@ func (c *container) perish(code int, oom bool) {
 }
 
 func (c *container) die(code int, oom bool) {
+	if c.stopping && c.stopper.usurped {
+		c.w.deaths++
+		c.w.dead[c.address] = true
+	}
 	c.state, c.exit, c.oom, c.finished = compose.Exited, code, oom, time.Now()
 	c.address = netip.Addr{}
 	if c.health != compose.NoHealth {

@@ -29,6 +29,7 @@ type Session struct {
 	w       *World
 	severed bool
 	orphan  bool // what it had asked of Compose goes on
+	usurped bool // somebody else changes the same replicas
 	// Fault decides what goes wrong with a call; nil: nothing. It is called
 	// with the World locked, and must be set before the session is used. Calls
 	// are replicas, inspect, stop, remove, routes, flip, unflip, hook, keep,
@@ -67,6 +68,15 @@ func (s *Session) Sever(orphan bool) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	s.severed, s.orphan = true, orphan
+}
+
+// Usurp says that from now on another session changes the same replicas. That
+// one cannot see which of them have got a stop signal from this one: Docker
+// does not show it. So it may take one for a sound replica that dies soon.
+func (s *Session) Usurp() {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.usurped = true
 }
 
 // Calls is how many calls were made.
@@ -424,12 +434,17 @@ func (s *Session) Logs(ctx context.Context, id string, tail int) ([]string, erro
 	return lines, err
 }
 
-// Changes rings for most events.
-func (s *Session) Changes(context.Context) <-chan struct{} {
+// Changes rings for most events until ctx ends.
+func (s *Session) Changes(ctx context.Context) <-chan struct{} {
 	bell := make(chan struct{}, 1)
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	s.w.bells = append(s.w.bells, bell)
+	context.AfterFunc(ctx, func() {
+		s.w.mu.Lock()
+		defer s.w.mu.Unlock()
+		s.w.bells = slices.DeleteFunc(s.w.bells, func(b chan struct{}) bool { return b == bell })
+	})
 	return bell
 }
 
