@@ -230,8 +230,12 @@ func (s *Session) Stop(ctx context.Context, id string, grace *time.Duration) err
 		// brought it back, behind a Traefik that cannot be asked at any time:
 		// nobody could have known.
 		known := c.life == life && (!c.fooled || before && !s.w.options.NoAPI)
-		if s.w.routed(c) && known && !c.version.NoWay && !c.version.Losses && !s.w.options.Worker {
+		switch {
+		case !s.w.routed(c) || c.version.NoWay || c.version.Losses || s.w.options.Worker:
+		case known:
 			s.w.violate("%s got its stop signal while it was routed", c.name)
+		default:
+			s.w.dead[c.address] = true
 		}
 		ended = c.ended
 		g := c.version.grace()
