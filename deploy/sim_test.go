@@ -232,7 +232,7 @@ func again(t *testing.T, w *deploytest.World, s scenario) deploy.Outcome {
 		t.Errorf("policy: %v", err)
 		return deploy.Failed
 	}
-	plan, err := deploy.New(deploy.Goal{Verb: "roll", Target: -1}, snapshot, policy)
+	plan, err := deploy.New(s.goal, snapshot, policy)
 	if err != nil {
 		t.Errorf("plan: %v", err)
 		return deploy.Failed

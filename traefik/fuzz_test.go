@@ -147,7 +147,7 @@ func (a answers) RoundTrip(request *http.Request) (*http.Response, error) {
 }
 
 func FuzzAnswers(f *testing.F) {
-	for _, body := range []string{`{"Version":"3.6.12","startDate":"2026-01-01T00:00:00Z"}`, `[{"name":"web@docker","status":"enabled"}]`, `{"message":"no"}`, `[]`, `null`, "<html>", `[{"address":":80","name":"web","http":{"middlewares":null}}]`, `{"http":{"routers":{"total":-1}}}`} {
+	for _, body := range []string{`{"Version":"3.6.12","startDate":"2026-01-01T00:00:00Z"}`, `[{"name":"web@docker","status":"enabled"}]`, `{"message":"no"}`, `{"message":"\u001b[2J\u0000"}`, "\x1b[2J", `{"message":"` + strings.Repeat("a", 3000) + `"}`, `[]`, `null`, "<html>", `[{"address":":80","name":"web","http":{"middlewares":null}}]`, `{"http":{"routers":{"total":-1}}}`} {
 		f.Add(200, body)
 		f.Add(404, body)
 	}

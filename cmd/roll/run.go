@@ -73,6 +73,7 @@ func run(ctx context.Context, args []string, s Streams) error {
 		return fmt.Errorf("set up the docker client: %w", err)
 	}
 	app := &app{streams: s, docker: docker, started: started}
+	defer app.close()
 	root := app.newRootCmd()
 	if asPlugin(args, s) {
 		// As docker's own plugins do: what telemetry cannot do is told under --debug only.
