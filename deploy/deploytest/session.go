@@ -278,6 +278,7 @@ func (s *Session) Remove(ctx context.Context, id string) error {
 			return fmt.Errorf("cannot remove a running container %s", c.name)
 		}
 		delete(s.w.containers, id)
+		s.w.order = nil
 		s.w.changed()
 		return nil
 	})

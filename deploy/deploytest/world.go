@@ -36,6 +36,7 @@ type World struct {
 	mu         sync.Mutex
 	random     *rand.Rand
 	containers map[string]*container
+	order      []*container // see sorted; nil after a change
 	declared   Version
 	replicas   int
 	routers    []*router
@@ -238,7 +239,7 @@ func (w *World) add(service string, number int, v Version) *container {
 		w: w, id: fmt.Sprintf("%012d%s", w.ids, v.Name), name: fmt.Sprintf("%s-%s-%d", w.options.Project, service, number), service: service, number: number,
 		version: v, state: compose.Created, created: time.Now(),
 	}
-	w.containers[c.id] = c
+	w.containers[c.id], w.order = c, nil
 	return c
 }
 
@@ -273,7 +274,11 @@ func (w *World) stamp(t time.Time) time.Time {
 	return t.Add(w.options.Skew)
 }
 
+// sorted are the containers by number. Nobody changes the slice.
 func (w *World) sorted() []*container {
+	if w.order != nil {
+		return w.order
+	}
 	all := make([]*container, 0, len(w.containers))
 	for _, c := range w.containers {
 		all = append(all, c)
@@ -281,6 +286,7 @@ func (w *World) sorted() []*container {
 	slices.SortFunc(all, func(a, b *container) int {
 		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.id, b.id))
 	})
+	w.order = all
 	return all
 }
 
