@@ -306,7 +306,7 @@ func simulate(t *testing.T, s scenario) (outcome deploy.Outcome) {
 
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		giveUp, leaseLost, veto := make(chan struct{}), make(chan struct{}), make(chan error, 2)
+		giveUp, leaseLost, veto := make(chan struct{}), make(chan struct{}), make(chan error, 4)
 		loseLease := sync.OnceFunc(func() {
 			lostAt = time.Now()
 			lost.Store(true)

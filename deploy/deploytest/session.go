@@ -133,7 +133,7 @@ func (s *Session) call(ctx context.Context, name, replica string, effect func() 
 	}
 	if fault.Delay > 0 {
 		s.w.mu.Unlock()
-		err := sleep(ctx, fault.Delay)
+		err := s.sleep(ctx, fault.Delay)
 		s.w.mu.Lock()
 		if err != nil {
 			return err
@@ -156,15 +156,24 @@ func (s *Session) call(ctx context.Context, name, replica string, effect func() 
 	return err
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+// sleep lets time pass. An orphaned Compose does not hear that its parent ended
+// the context.
+func (s *Session) sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
+	}
+	s.w.mu.Lock()
+	orphan := s.orphan
+	s.w.mu.Unlock()
+	if !orphan {
 		return ctx.Err()
 	}
+	<-t.C
+	return nil
 }
 
 // find is the container that a call names, and notes a hand laid on another
@@ -336,7 +345,7 @@ func (s *Session) Create(ctx context.Context, service string, total int) error {
 		return nil
 	})
 	for ; err == nil && missing > 0; missing-- {
-		if err = sleep(ctx, 20*time.Millisecond); err != nil {
+		if err = s.sleep(ctx, 20*time.Millisecond); err != nil {
 			break
 		}
 		err = s.call(ctx, "make", "", func() error {
@@ -363,7 +372,7 @@ func (s *Session) Create(ctx context.Context, service string, total int) error {
 	}
 	for _, c := range idle {
 		if err == nil {
-			err = sleep(ctx, 20*time.Millisecond)
+			err = s.sleep(ctx, 20*time.Millisecond)
 		}
 		if err == nil {
 			err = s.call(ctx, "start", c.id, func() error {
