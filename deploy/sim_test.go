@@ -211,12 +211,17 @@ func TestSimulation(t *testing.T) {
 	t.Logf("outcomes of %d worlds: %v", *worlds, outcomes)
 }
 
-// warnedOf reports whether a violation is about a replica that was stopped in
-// the routers because it fails requests there and cannot be taken out.
+// warnedOf reports whether a violation is about a replica of which the roll
+// says that it was stopped in the routers: it failed requests there, or did not
+// hear its flip.
 func warnedOf(result deploy.Result, violation string) bool {
 	return slices.ContainsFunc(result.Warnings, func(warning string) bool {
-		name, _, ok := strings.Cut(warning, " cannot be taken out of the routers")
-		return ok && (strings.Contains(violation, name+" ") || strings.Contains(violation, name+","))
+		for _, reason := range []string{" cannot be taken out of the routers", " does not hear its flip"} {
+			if name, _, ok := strings.Cut(warning, reason); ok && (strings.Contains(violation, name+" ") || strings.Contains(violation, name+",")) {
+				return true
+			}
+		}
+		return false
 	})
 }
 
@@ -249,7 +254,7 @@ func simulate(t *testing.T, s scenario) (outcome deploy.Outcome) {
 		had := len(w.Containers())
 		w.Declare(s.next, s.declared)
 		session := w.Session()
-		var quiet, severed, interrupted, gaveUp, hung, lost, late, vetoed atomic.Bool
+		var quiet, severed, interrupted, gaveUp, hung, lost, late atomic.Bool
 		var lostAt time.Time
 		var mu sync.Mutex
 		var log []string
@@ -354,7 +359,6 @@ func simulate(t *testing.T, s scenario) (outcome deploy.Outcome) {
 				case "lies":
 					w.Lie(0.3, e.d)
 				case "veto":
-					vetoed.Store(true)
 					veto <- errors.New("requests fail")
 				case "lease":
 					loseLease()
@@ -406,7 +410,7 @@ func simulate(t *testing.T, s scenario) (outcome deploy.Outcome) {
 		}
 		forgiven := 0
 		for _, v := range w.Violations() {
-			if vetoed.Load() && warnedOf(result, v) {
+			if warnedOf(result, v) {
 				forgiven++
 				continue
 			}
