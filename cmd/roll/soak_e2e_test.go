@@ -166,17 +166,21 @@ func TestManyRollsInARowLeaveNothingBehindAndLoseNothing(t *testing.T) {
 		code := Run(t.Context(), []string{"roll", "-H", l.Engine.Host, "-f", filepath.Join(p.Dir, "compose.yaml"), "--traefik", p.API, "--progress", "plain", "up", "web"},
 			Streams{In: bytes.NewReader(nil), Out: &out, Err: &progress, Environ: environ})
 		if code != 0 {
-			t.Fatalf("roll %d exited with %d:\n%s\n%s", made+1, code, &progress, &out)
+			t.Errorf("roll %d exited with %d:\n%s\n%s", made+1, code, &progress, &out)
+			break
 		}
 	}
 	took := time.Since(began)
 	late := hold(t, l, p, seen)
 	stop()
 	report := <-reports
-	t.Logf("%d rolls in %s, %s each\nafter %d: %s\nat the end: %s\n%d requests, %d failed, %d not sent", made, took.Round(time.Second), (took / time.Duration(made)).Round(time.Millisecond),
+	t.Logf("%d rolls in %s, %s each\nafter %d: %s\nat the end: %s\n%d requests, %d failed, %d not sent", made, took.Round(time.Second), (took / time.Duration(max(1, made))).Round(time.Millisecond),
 		warm, early, late, report.Sent, report.Failed, report.NotSent)
 	if report.Failed+report.NotSent > 0 || report.Sent == 0 {
 		t.Errorf("requests were lost:\n%s", report)
+	}
+	if t.Failed() || made <= warm {
+		return // there is nothing to compare
 	}
 	if len(seen) < made {
 		t.Errorf("%d rolls, and only %d volumes: replicas were to have one of their own", made, len(seen))
