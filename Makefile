@@ -3,7 +3,7 @@
 GO ?= go
 export CGO_ENABLED ?= 0
 
-.PHONY: help build demo test bench lint clean test-engines sim fuzz lab-up lab-down
+.PHONY: help build demo test bench lint clean test-engines sim fuzz soak lab-up lab-down
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -29,7 +29,7 @@ test-engines: ## the end-to-end tests on Engine 20.10 and 28.5
 
 SIM_WORLDS ?= 100000
 sim: ## many random worlds with faults
-	SIM_WORLDS=$(SIM_WORLDS) $(GO) test -count=1 -timeout 4h -run Sim ./deploy/...
+	SIM_WORLDS=$(SIM_WORLDS) $(GO) test -v -count=1 -timeout 4h -run Sim ./deploy
 
 FUZZ_TIME ?= 30s
 fuzz: ## every fuzz target for FUZZ_TIME
@@ -39,6 +39,11 @@ fuzz: ## every fuzz target for FUZZ_TIME
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ_TIME) $$package || exit 1; \
 		done; \
 	done
+
+SOAK_ROLLS ?= 1000
+SOAK_TIME ?=
+soak: ## SOAK_ROLLS rolls in a row on a real engine, or as many as SOAK_TIME allows
+	SOAK_ROLLS=$(SOAK_ROLLS) SOAK_TIME=$(SOAK_TIME) $(GO) test -tags e2e -v -count=1 -timeout 8h -run InARow ./cmd/roll ./deploy
 
 lab-up: ## bring up engine, Compose, Traefik and images
 	@$(GO) run ./internal/lab/cmd/lab up

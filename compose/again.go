@@ -73,14 +73,14 @@ func (k *Kept) Numbered(n int) (*Kept, error) {
 		}
 	}
 	for name, endpoint := range k.Networks {
-		settings := *endpoint
+		settings := anew(endpoint)
 		settings.Aliases = slices.Clone(settings.Aliases)
 		for i, alias := range settings.Aliases {
 			if alias == k.Name {
 				settings.Aliases[i] = other.Name
 			}
 		}
-		other.Networks[name] = &settings
+		other.Networks[name] = settings
 	}
 	return other, nil
 }

@@ -169,19 +169,31 @@ func (c *CLI) Hash(ctx context.Context, services ...string) (map[string]string, 
 	if err != nil {
 		return nil, fmt.Errorf("ask Compose for hashes: %w", err)
 	}
+	hashes, err := parseHashes(out, services)
+	if err != nil {
+		return nil, fmt.Errorf("ask Compose for hashes: %w", err)
+	}
+	return hashes, nil
+}
+
+// parseHashes reads lines of "web 0123...": those of these services have to be
+// there.
+func parseHashes(out string, services []string) (map[string]string, error) {
 	hashes := map[string]string{}
 	for line := range strings.Lines(out) {
-		if fields := strings.Fields(line); len(fields) == 2 && len(fields[1]) == 64 {
+		if fields := strings.Fields(line); len(fields) == 2 && hexadecimal.MatchString(fields[1]) {
 			hashes[fields[0]] = fields[1]
 		}
 	}
 	for _, name := range services {
 		if hashes[name] == "" {
-			return nil, fmt.Errorf("ask Compose for hashes: no hash of service %q in its answer %.200q", name, out)
+			return nil, fmt.Errorf("no hash of service %q in its answer %.200q", name, out)
 		}
 	}
 	return hashes, nil
 }
+
+var hexadecimal = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // up is the one command that creates replicas. Images are pulled before, so
 // that creation never waits for a registry: --pull never overrides the

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -131,6 +132,23 @@ func (h *History) Drop(ctx context.Context, r Record) error {
 	err := h.api.ContainerRemove(ctx, r.ID, container.RemoveOptions{RemoveVolumes: true})
 	if err != nil && !cerrdefs.IsNotFound(err) {
 		return fmt.Errorf("remove container %s: %w", short(r.ID), err)
+	}
+	return nil
+}
+
+// anonymousVolume is how the Engine names a volume that nobody named.
+var anonymousVolume = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// Discard removes anonymous volumes. One that is gone, that a container refers
+// to, whatever its state, or that somebody named is left alone.
+func (h *History) Discard(ctx context.Context, volumes []string) error {
+	for _, name := range volumes {
+		if !anonymousVolume.MatchString(name) {
+			continue
+		}
+		if err := h.api.VolumeRemove(ctx, name, false); err != nil && !cerrdefs.IsNotFound(err) && !cerrdefs.IsConflict(err) {
+			return fmt.Errorf("remove volume %s: %w", short(name), err)
+		}
 	}
 	return nil
 }

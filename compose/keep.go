@@ -376,7 +376,7 @@ func (k *Kept) firstNetwork() *network.NetworkingConfig {
 		return nil
 	}
 	for name, endpoint := range k.Networks {
-		if name == string(mode) || endpoint.NetworkID == string(mode) {
+		if name == string(mode) || endpoint != nil && endpoint.NetworkID == string(mode) {
 			return &network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{string(mode): anew(endpoint)}}
 		}
 	}
@@ -385,6 +385,9 @@ func (k *Kept) firstNetwork() *network.NetworkingConfig {
 
 // anew is an endpoint for a network with that name, whatever its id is now.
 func anew(endpoint *network.EndpointSettings) *network.EndpointSettings {
+	if endpoint == nil { // a document that somebody wrote by hand
+		return &network.EndpointSettings{}
+	}
 	settings := *endpoint
 	settings.NetworkID = ""
 	return &settings

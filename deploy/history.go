@@ -16,6 +16,9 @@ type HistoryStore interface {
 	// List is newest first. A record without content was cut off.
 	List(ctx context.Context, project, service string) ([]compose.Record, error)
 	Drop(ctx context.Context, r compose.Record) error
+	// Discard removes anonymous volumes. Those that are gone or in use, and
+	// those that have a name of their own, are left alone.
+	Discard(ctx context.Context, volumes []string) error
 }
 
 // Entry is one roll as the history remembers it, with what ran before it.
@@ -31,7 +34,8 @@ type Entry struct {
 	Became   Version       `json:"became"`
 	Replicas int           `json:"replicas"` // how many of Was ran before
 
-	Kept *compose.Kept `json:"kept"` // one replica of Was
+	Kept    *compose.Kept `json:"kept"`              // one replica of Was
+	Volumes []string      `json:"volumes,omitempty"` // anonymous ones of the replicas that left
 }
 
 // Version is what replicas of one kind were made from.
@@ -49,7 +53,9 @@ func (v Version) Same(o Version) bool { return v.ImageID == o.ImageID && v.Hash 
 const historyKeeps = 5
 
 // Record adds a roll to the history of a service, gives it its number, and
-// drops those that are too old.
+// drops those that are too old. With them go the anonymous volumes that their
+// replicas left behind: the successors have their own, and nothing but the
+// history leads to the old ones.
 func Record(ctx context.Context, store HistoryStore, project, service string, e Entry) error {
 	records, err := store.List(ctx, project, service)
 	if err != nil {
@@ -68,9 +74,15 @@ func Record(ctx context.Context, store HistoryStore, project, service string, e 
 	}
 	kept := 1
 	for _, r := range records {
-		if _, err := remembered(r); err == nil && kept < historyKeeps {
+		old, err := remembered(r)
+		if err == nil && kept < historyKeeps {
 			kept++
 			continue
+		}
+		if len(old.Volumes) > 0 {
+			if err := store.Discard(ctx, old.Volumes); err != nil {
+				return fmt.Errorf("shorten the history: %w", err)
+			}
 		}
 		if err := store.Drop(ctx, r); err != nil {
 			return fmt.Errorf("shorten the history: %w", err)

@@ -18,6 +18,7 @@ import (
 type shelf struct {
 	records []compose.Record
 	images  []string
+	gone    []string // volumes
 	refuse  error
 }
 
@@ -39,9 +40,15 @@ func (s *shelf) Drop(_ context.Context, r compose.Record) error {
 	return nil
 }
 
+func (s *shelf) Discard(_ context.Context, volumes []string) error {
+	s.gone = append(s.gone, volumes...)
+	return nil
+}
+
 func ran(image string) Entry {
 	return Entry{
-		Was: Version{ImageID: image, Hash: "h"}, Replicas: 2, Took: time.Second,
+		Volumes: []string{"volume of " + image},
+		Was:     Version{ImageID: image, Hash: "h"}, Replicas: 2, Took: time.Second,
 		Kept: &compose.Kept{Name: "shop-web-1", ImageID: image, Config: &container.Config{}, Host: &container.HostConfig{}},
 	}
 }
@@ -67,6 +74,9 @@ func TestTheHistoryKeepsTheLastFiveRollsAndTheirImages(t *testing.T) {
 	}
 	if got, want := numbers(entries), []int{9, 8, 7, 6, 5}; !slices.Equal(got, want) || len(s.records) != 5 {
 		t.Errorf("entries %v, want %v; %d records", got, want, len(s.records))
+	}
+	if want := []string{"volume of image0", "volume of image1"}; !slices.Equal(s.gone, want) {
+		t.Errorf("volumes removed: %q, want %q", s.gone, want)
 	}
 	if e := entries[0]; e.Was.ImageID != "image6" || e.Kept.Name != "shop-web-1" || e.Took != time.Second || !slices.Contains(s.images, "image6") {
 		t.Errorf("newest entry %+v, images %v", e, s.images)

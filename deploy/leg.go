@@ -744,6 +744,9 @@ func (m *machine) remove(s *slot, l *leg, there bool) {
 				return fmt.Errorf("keep what it was: %w", err)
 			}
 		}
+		if m.lost() {
+			return errLost
+		}
 		return m.r.Engine.Remove(ctx, l.id)
 	}, func(err error) error {
 		if err == nil || errors.Is(err, compose.ErrGone) {

@@ -5,7 +5,8 @@ import "errors"
 // errLost is why a roll stops that no longer holds its lease.
 var errLost = errors.New("the lease was broken by somebody else")
 
-// lost reports whether the lease is no longer held.
+// lost reports whether the lease is no longer held. An action that begins with
+// a look asks once more before it changes something.
 func (m *machine) lost() bool {
 	select {
 	case <-m.r.Lost:

@@ -415,6 +415,9 @@ func (m *machine) create() {
 		for _, r := range list {
 			before[r.ID] = true
 		}
+		if m.lost() {
+			return errLost
+		}
 		err = m.r.Creator.Create(ctx, m.plan.Service, len(list)+len(waiting))
 		var known bool
 		if made, known = m.findNew(ctx, before); !known && err == nil {

@@ -296,8 +296,9 @@ func statusLine(text string) int {
 	for line := range strings.Lines(text) {
 		fields := strings.Fields(line)
 		if len(fields) >= 2 && strings.HasPrefix(fields[0], "HTTP/") {
-			status, _ := strconv.Atoi(fields[1])
-			return status
+			if status, err := strconv.Atoi(fields[1]); err == nil && status >= 100 && status <= 599 {
+				return status
+			}
 		}
 	}
 	return 0

@@ -4,6 +4,7 @@ import (
 	"context"
 	"path"
 	"strings"
+	"unicode"
 )
 
 // way is one parsed way to flip a replica and back.
@@ -89,9 +90,16 @@ func (noneWay) text() string                                    { return "none" 
 func (noneWay) flip(context.Context, *Flipper, replica) error   { return nil }
 func (noneWay) unflip(context.Context, *Flipper, replica) error { return nil }
 
-// oneLine keeps a program's output or a response body fit for an error text.
+// oneLine keeps a program's output or a response body fit for an error text,
+// and for the terminal that shows it.
 func oneLine(text string, limit int) string {
 	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '?'
+		}
+		return r
+	}, text)
 	if runes := []rune(text); len(runes) > limit {
 		text = string(runes[:limit]) + "..."
 	}

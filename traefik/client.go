@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 )
 
 const (
@@ -472,7 +473,7 @@ func statusError(response *http.Response, body []byte) error {
 	failure := &StatusError{Code: response.StatusCode}
 	switch err := json.Unmarshal(body, &said); {
 	case err == nil && said.Message != "":
-		failure.Message = said.Message
+		failure.Message = plain(said.Message)
 	case len(body) > 0:
 		failure.Message = excerpt(body)
 	}
@@ -480,6 +481,21 @@ func statusError(response *http.Response, body []byte) error {
 		failure.Moved = redact(location)
 	}
 	return failure
+}
+
+// plain cuts a text and rids it of what a terminal would obey.
+func plain(text string) string {
+	const most = 200
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
+	if letters := []rune(text); len(letters) > most {
+		return string(letters[:most]) + "..."
+	}
+	return text
 }
 
 // reason makes a transport's error readable: without the URL, which fail adds,

@@ -100,6 +100,15 @@ func (r *Router) Found() []Instance {
 	return instances
 }
 
+// Close drops idle connections. The Router stays usable.
+func (r *Router) Close() {
+	for _, instance := range r.Found() {
+		if instance.Client != nil {
+			instance.Client.Close()
+		}
+	}
+}
+
 // Calls counts the API requests so far.
 func (r *Router) Calls() int64 {
 	r.mu.Lock()

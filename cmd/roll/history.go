@@ -75,7 +75,7 @@ func (a *app) printHistory(entries []deploy.Entry, format string) error {
 // versionOf is a version in a few words: two of one reference differ in the id.
 func versionOf(v deploy.Version) string {
 	id := strings.TrimPrefix(v.ImageID, "sha256:")
-	return printable(v.Image) + " (" + id[:min(8, len(id))] + ", config " + v.Hash[:min(8, len(v.Hash))] + ")"
+	return oneLine(v.Image + " (" + id[:min(8, len(id))] + ", config " + v.Hash[:min(8, len(v.Hash))] + ")")
 }
 
 // remembering is a keeper that remembers what it kept.
@@ -117,6 +117,7 @@ func (s *session) record(ctx context.Context, r *remembering, by deploy.Owner, j
 		if k == nil || k.Config == nil {
 			continue
 		}
+		entry.Volumes = append(entry.Volumes, k.Anonymous...)
 		image, hash := k.Kind()
 		alike := 0
 		for _, other := range result.Removed {

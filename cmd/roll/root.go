@@ -29,6 +29,15 @@ type app struct {
 	traefikCA   string
 	insecure    bool
 	progress    string
+
+	closing []func() // at the end of the command
+}
+
+// close lets go of what the command has opened.
+func (a *app) close() {
+	for _, one := range a.closing {
+		one()
+	}
 }
 
 const rootLong = `roll deploys a new version of a Compose service without losing a request.

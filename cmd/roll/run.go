@@ -74,6 +74,7 @@ func (a *app) run(ctx context.Context, args []string) error {
 		return fmt.Errorf("set up the docker client: %w", err)
 	}
 	a.docker = docker
+	defer a.close()
 	root := a.newRootCmd()
 	if asPlugin(args, s) {
 		// As docker's own plugins do: what telemetry cannot do is told under --debug only.

@@ -53,6 +53,7 @@ func (e *unreachableError) Unwrap() error { return e.err }
 // Compose, the daemon and the Traefiks at once.
 func (a *app) open(ctx context.Context, services ...string) (*session, error) {
 	s := &session{app: a}
+	a.closing = append(a.closing, s.close)
 	options := a.composeOptions()
 	project, err := compose.Load(ctx, options)
 	if err != nil {
@@ -82,6 +83,22 @@ func (a *app) open(ctx context.Context, services ...string) (*session, error) {
 	})
 	err = group.Wait()
 	return s, cmp.Or(noCompose, noEngine, err)
+}
+
+// close drops the connections to the daemon and to every Traefik: a process
+// that runs many commands would collect them.
+func (s *session) close() {
+	for _, i := range s.instances {
+		if i.Client != nil {
+			i.Client.Close()
+		}
+	}
+	if s.router != nil {
+		s.router.Close() // it may know others by now
+	}
+	if s.api != nil {
+		_ = s.api.Close()
+	}
 }
 
 // composeOptions are compose's own global flags and the whole environment.

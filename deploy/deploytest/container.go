@@ -27,6 +27,8 @@ type container struct {
 	health   compose.Health
 	streak   int
 	probes   []compose.Probe
+	probed   int
+	fooled   bool // a probe that lied changed its health
 	restarts int
 	exit     int
 	oom      bool
@@ -38,6 +40,7 @@ type container struct {
 
 	flipped  bool
 	stopping bool // it got its stop signal
+	stopper  *Session
 	manual   bool // by the Engine's stop: its restart policy rests
 	ended    chan struct{}
 
@@ -67,6 +70,7 @@ func (c *container) start() {
 	c.state, c.exit, c.oom, c.started, c.ended = compose.Running, 0, false, time.Now(), make(chan struct{})
 	c.stopping, c.manual, c.streak, c.probes = false, false, 0, nil
 	c.address = c.w.nextAddress()
+	c.w.names[c.address] = c.name
 	if c.version.Forgets {
 		c.flipped = false
 	}
@@ -95,8 +99,13 @@ func (c *container) probe() {
 	c.after(probeTime, func() {
 		check := c.version.check()
 		p := compose.Probe{Start: begin, End: time.Now(), Output: "ok"}
-		if !c.up() || c.version.Sick || c.flipped && !c.version.Ineffective {
+		if !c.up() && !c.version.Hollow || c.version.Sick || c.flipped && !c.version.Ineffective {
 			p.ExitCode, p.Output = 1, "not ok"
+		}
+		c.probed++
+		lie := c.w.lies(c)
+		if lie {
+			p.ExitCode, p.Output = 1-p.ExitCode, "a lie"
 		}
 		c.probes = append(c.probes, p)
 		c.probes = c.probes[max(0, len(c.probes)-5):]
@@ -112,6 +121,9 @@ func (c *container) probe() {
 			}
 		}
 		if c.health != before {
+			if lie {
+				c.w.excused, c.fooled = true, true
+			}
 			c.w.event()
 		}
 		c.after(c.probeIn(), c.probe)
@@ -120,18 +132,25 @@ func (c *container) probe() {
 
 // up reports whether the application answers.
 func (c *container) up() bool {
-	return c.state == compose.Running && time.Since(c.started) >= c.version.Boot && (!c.stopping || c.version.Serves)
+	return c.state == compose.Running && time.Since(c.started) >= c.version.Boot && (!c.stopping || c.version.Serves) && !c.version.Hollow
 }
 
 // signal is the stop signal, and SIGKILL after grace.
-func (c *container) signal(grace time.Duration) {
+func (c *container) signal(by *Session, grace time.Duration) {
 	c.manual = true
 	if c.stopping {
-		// The second signal: many applications give up at once.
-		c.w.violate("%s got a second stop signal while it finished its requests", c.name)
+		// The second signal: many applications give up at once. The Engine does
+		// not show that there was a first one, so only who sent it knows.
+		if c.stopper == by {
+			c.w.violate("%s got a second stop signal while it finished its requests", c.name)
+		}
 		return
 	}
-	c.stopping = true
+	c.stopping, c.stopper = true, by
+	if c.version.Abrupt {
+		c.die(143, false)
+		return
+	}
 	if c.version.Linger == 0 && !c.version.Deaf {
 		c.die(0, false)
 		return
@@ -153,6 +172,10 @@ func (c *container) perish(code int, oom bool) {
 }
 
 func (c *container) die(code int, oom bool) {
+	if c.stopping && c.stopper.usurped {
+		c.w.deaths++
+		c.w.dead[c.address] = true
+	}
 	c.state, c.exit, c.oom, c.finished = compose.Exited, code, oom, time.Now()
 	c.address = netip.Addr{}
 	if c.health != compose.NoHealth {

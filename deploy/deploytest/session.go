@@ -28,6 +28,8 @@ var errSevered = errors.New("the session is severed")
 type Session struct {
 	w       *World
 	severed bool
+	orphan  bool // what it had asked of Compose goes on
+	usurped bool // somebody else changes the same replicas
 	// Fault decides what goes wrong with a call; nil: nothing. It is called
 	// with the World locked, and must be set before the session is used. Calls
 	// are replicas, inspect, stop, remove, routes, flip, unflip, hook, keep,
@@ -60,11 +62,21 @@ func (s *Session) Roller() *deploy.Roller {
 	return r
 }
 
-// Sever is kill -9: from now on no call has an effect.
-func (s *Session) Sever() {
+// Sever is kill -9: from now on no call has an effect. With orphan, a Compose
+// that is at work survives its parent and finishes.
+func (s *Session) Sever(orphan bool) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	s.severed = true
+	s.severed, s.orphan = true, orphan
+}
+
+// Usurp says that from now on another session changes the same replicas. That
+// one cannot see which of them have got a stop signal from this one: Docker
+// does not show it. So it may take one for a sound replica that dies soon.
+func (s *Session) Usurp() {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.usurped = true
 }
 
 // Calls is how many calls were made.
@@ -106,6 +118,9 @@ func (s *Session) Snapshot() deploy.Snapshot {
 	return snapshot
 }
 
+// ofCompose are the calls that a Compose makes which was told to create.
+var ofCompose = []string{"make", "list", "start"}
+
 // call is every call's way to the world: its fault, then its effect under the
 // lock.
 func (s *Session) call(ctx context.Context, name, replica string, effect func() error) error {
@@ -118,14 +133,14 @@ func (s *Session) call(ctx context.Context, name, replica string, effect func() 
 	}
 	if fault.Delay > 0 {
 		s.w.mu.Unlock()
-		err := sleep(ctx, fault.Delay)
+		err := s.sleep(ctx, fault.Delay)
 		s.w.mu.Lock()
 		if err != nil {
 			return err
 		}
 	}
 	switch {
-	case s.severed:
+	case s.severed && !(s.orphan && slices.Contains(ofCompose, name)):
 		return errSevered
 	case s.w.down && name != "routes":
 		return errors.New("cannot connect to the Docker daemon")
@@ -141,15 +156,24 @@ func (s *Session) call(ctx context.Context, name, replica string, effect func() 
 	return err
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+// sleep lets time pass. An orphaned Compose does not hear that its parent ended
+// the context.
+func (s *Session) sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
+	}
+	s.w.mu.Lock()
+	orphan := s.orphan
+	s.w.mu.Unlock()
+	if !orphan {
 		return ctx.Err()
 	}
+	<-t.C
+	return nil
 }
 
 // find is the container that a call names, and notes a hand laid on another
@@ -192,13 +216,15 @@ func (s *Session) Inspect(ctx context.Context, id string) (compose.Replica, erro
 	return r, err
 }
 
-// Stop sends the stop signal and waits for the exit.
+// Stop sends the stop signal and waits for the exit. One that is gone or has
+// ended is stopped.
 func (s *Session) Stop(ctx context.Context, id string, grace *time.Duration) error {
 	var ended chan struct{}
+	life, before := s.asked(id)
 	err := s.call(ctx, "stop", id, func() error {
 		c, err := s.find(id)
-		if err != nil {
-			return err
+		if errors.Is(err, compose.ErrGone) {
+			return nil
 		}
 		switch {
 		case c.state == compose.Restarting:
@@ -208,15 +234,24 @@ func (s *Session) Stop(ctx context.Context, id string, grace *time.Duration) err
 		case c.state != compose.Running:
 			return nil
 		}
-		if s.w.routed(c) && !c.version.NoWay && !c.version.Losses && !s.w.options.Worker {
+		// One that died and was started again while the request was on its way
+		// is another than the caller meant, and a probe that lied then may have
+		// brought it back, behind a Traefik that cannot be asked at any time:
+		// nobody could have known.
+		known := c.life == life && (!c.fooled || before && !s.w.options.NoAPI)
+		switch {
+		case !s.w.routed(c) || c.version.NoWay || c.version.Losses || s.w.options.Worker:
+		case known:
 			s.w.violate("%s got its stop signal while it was routed", c.name)
+		default:
+			s.w.dead[c.address] = true
 		}
 		ended = c.ended
 		g := c.version.grace()
 		if grace != nil {
 			g = *grace
 		}
-		c.signal(g)
+		c.signal(s, g)
 		return nil
 	})
 	if err != nil || ended == nil {
@@ -230,6 +265,17 @@ func (s *Session) Stop(ctx context.Context, id string, grace *time.Duration) err
 	}
 }
 
+// asked is what a container was when a request for it was made: which of its
+// lives it was in, and whether it was routed.
+func (s *Session) asked(id string) (life int, routed bool) {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	if c, there := s.w.containers[id]; there {
+		return c.life, s.w.routed(c)
+	}
+	return 0, false
+}
+
 // Remove deletes a container that has ended.
 func (s *Session) Remove(ctx context.Context, id string) error {
 	return s.call(ctx, "remove", id, func() error {
@@ -241,6 +287,7 @@ func (s *Session) Remove(ctx context.Context, id string) error {
 			return fmt.Errorf("cannot remove a running container %s", c.name)
 		}
 		delete(s.w.containers, id)
+		s.w.order = nil
 		s.w.changed()
 		return nil
 	})
@@ -298,7 +345,7 @@ func (s *Session) Create(ctx context.Context, service string, total int) error {
 		return nil
 	})
 	for ; err == nil && missing > 0; missing-- {
-		if err = sleep(ctx, 20*time.Millisecond); err != nil {
+		if err = s.sleep(ctx, 20*time.Millisecond); err != nil {
 			break
 		}
 		err = s.call(ctx, "make", "", func() error {
@@ -325,7 +372,7 @@ func (s *Session) Create(ctx context.Context, service string, total int) error {
 	}
 	for _, c := range idle {
 		if err == nil {
-			err = sleep(ctx, 20*time.Millisecond)
+			err = s.sleep(ctx, 20*time.Millisecond)
 		}
 		if err == nil {
 			err = s.call(ctx, "start", c.id, func() error {
@@ -388,32 +435,41 @@ func (s *Session) Restore(ctx context.Context, what any) (id, name string, err e
 }
 
 // Logs are two lines.
-func (s *Session) Logs(ctx context.Context, id string, _ int) ([]string, error) {
+func (s *Session) Logs(ctx context.Context, id string, tail int) ([]string, error) {
 	var lines []string
 	err := s.call(ctx, "logs", id, func() error {
 		c, err := s.find(id)
 		if err == nil {
 			lines = []string{"this is " + c.version.Name, "it has something to say"}
+			lines = lines[max(0, len(lines)-tail):]
 		}
 		return err
 	})
 	return lines, err
 }
 
-// Changes rings for most events.
-func (s *Session) Changes(context.Context) <-chan struct{} {
+// Changes rings for most events until ctx ends.
+func (s *Session) Changes(ctx context.Context) <-chan struct{} {
 	bell := make(chan struct{}, 1)
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	s.w.bells = append(s.w.bells, bell)
+	context.AfterFunc(ctx, func() {
+		s.w.mu.Lock()
+		defer s.w.mu.Unlock()
+		s.w.bells = slices.DeleteFunc(s.w.bells, func(b chan struct{}) bool { return b == bell })
+	})
 	return bell
 }
 
-// Hook notes a pre_stop hook.
+// Hook notes a pre_stop hook, if the container runs.
 func (s *Session) Hook(ctx context.Context, id string, hook compose.Hook) (string, error) {
 	err := s.call(ctx, "hook", id, func() error {
 		c, err := s.find(id)
-		if err == nil {
+		if errors.Is(err, compose.ErrGone) {
+			return nil
+		}
+		if err == nil && c.state == compose.Running {
 			s.Ran = append(s.Ran, fmt.Sprintf("%s: %s", c.name, hook.Command))
 		}
 		return err

@@ -23,10 +23,12 @@ type Version struct {
 	Serves  bool          // it serves while it lingers
 	Grace   time.Duration // its stop timeout; zero: the Engine's 10 s
 	Deaf    bool          // it exits on SIGKILL alone
+	Abrupt  bool          // it dies by its stop signal: exit code 143
 	Restart bool          // the Engine starts it again when it dies by itself
 
 	Crashes     time.Duration // it dies that long after each start; zero: never
 	Sick        bool          // its healthcheck never passes
+	Hollow      bool          // its healthcheck passes, but it answers no request
 	Unroutable  bool          // Traefik does not take it
 	NoWay       bool          // it carries no label that says how to flip it
 	Losses      bool          // it carries roll.flip: none

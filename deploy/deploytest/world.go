@@ -3,6 +3,7 @@ package deploytest
 import (
 	"cmp"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -35,6 +36,7 @@ type World struct {
 	mu         sync.Mutex
 	random     *rand.Rand
 	containers map[string]*container
+	order      []*container // see sorted; nil after a change
 	declared   Version
 	replicas   int
 	routers    []*router
@@ -44,9 +46,11 @@ type World struct {
 	ids        int
 	addresses  int
 	down       bool                // the Engine does not answer
+	lying      float64             // the probability of each probe to tell the opposite
 	deaths     int                 // replicas that died by themselves or by Kill
 	dead       map[netip.Addr]bool // where they were
-	excused    bool                // what is lost is not a roll's doing: the Engine or a Traefik was restarted
+	names      map[netip.Addr]string
+	excused    bool // what is lost is not a roll's doing: the Engine or a Traefik was restarted
 	violations []string
 	floor      int
 	strict     bool
@@ -58,7 +62,7 @@ type World struct {
 func New(o Options) *World {
 	o.Project, o.Service = cmp.Or(o.Project, "shop"), cmp.Or(o.Service, "web")
 	o.Throttle = cmp.Or(o.Throttle, 2*time.Second)
-	w := &World{options: o, random: rand.New(rand.NewPCG(o.Seed, 1)), containers: map[string]*container{}, timers: map[*time.Timer]bool{}, dead: map[netip.Addr]bool{}, declared: o.Version, replicas: o.Replicas}
+	w := &World{options: o, random: rand.New(rand.NewPCG(o.Seed, 1)), containers: map[string]*container{}, timers: map[*time.Timer]bool{}, dead: map[netip.Addr]bool{}, names: map[netip.Addr]string{}, declared: o.Version, replicas: o.Replicas}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !o.Worker {
@@ -209,13 +213,33 @@ func (w *World) StopEngine(d time.Duration) {
 	})
 }
 
+// Lie has each probe of the service tell the opposite of what is true, with a
+// probability, for d. What routers do about it is not a roll's doing.
+func (w *World) Lie(probability float64, d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lying = probability
+	w.after(d, func() { w.lying = 0 })
+}
+
+// lies throws the dice for one probe. They hang on the container and on how
+// often it was probed, not on the order of what happens at the same instant.
+func (w *World) lies(c *container) bool {
+	if w.lying == 0 || c.service != w.options.Service {
+		return false
+	}
+	h := fnv.New64a()
+	h.Write([]byte(c.id))
+	return rand.New(rand.NewPCG(h.Sum64()^w.options.Seed, uint64(c.probed))).Float64() < w.lying
+}
+
 func (w *World) add(service string, number int, v Version) *container {
 	w.ids++
 	c := &container{
 		w: w, id: fmt.Sprintf("%012d%s", w.ids, v.Name), name: fmt.Sprintf("%s-%s-%d", w.options.Project, service, number), service: service, number: number,
 		version: v, state: compose.Created, created: time.Now(),
 	}
-	w.containers[c.id] = c
+	w.containers[c.id], w.order = c, nil
 	return c
 }
 
@@ -250,7 +274,11 @@ func (w *World) stamp(t time.Time) time.Time {
 	return t.Add(w.options.Skew)
 }
 
+// sorted are the containers by number. Nobody changes the slice.
 func (w *World) sorted() []*container {
+	if w.order != nil {
+		return w.order
+	}
 	all := make([]*container, 0, len(w.containers))
 	for _, c := range w.containers {
 		all = append(all, c)
@@ -258,6 +286,7 @@ func (w *World) sorted() []*container {
 	slices.SortFunc(all, func(a, b *container) int {
 		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.id, b.id))
 	})
+	w.order = all
 	return all
 }
 
@@ -330,10 +359,8 @@ func (w *World) changed() {
 }
 
 func (w *World) nameOf(address netip.Addr) string {
-	for _, c := range w.containers {
-		if c.address == address {
-			return c.name
-		}
+	if name, ok := w.names[address]; ok {
+		return name
 	}
 	return address.String()
 }
