@@ -44,7 +44,8 @@ type leg struct {
 	probed  time.Time // start of the last probe when the phase began, by the Engine's clock
 	arrived time.Time
 	routed  bool      // was in a router since it was healthy, or never was healthy
-	told    int       // how often it was told to flip in this phase
+	told    int       // how often it was told to flip, or to un-flip, in this phase
+	deaf    error     // why it cannot be told to report unhealthy; nil: it can, or was not told yet
 	proven  time.Time // the look that showed that it had arrived
 
 	flipped   time.Time // when the flip was told; zero: never
@@ -573,6 +574,10 @@ func (m *machine) leave(s *slot, l *leg, r compose.Replica, there bool) error {
 			m.wake(l.budget - time.Since(l.since))
 			return nil
 		}
+		if l.deaf != nil {
+			m.silence(s, l)
+			return nil
+		}
 		m.enter(s, l, Settling)
 		return nil
 	case w.routesAt.Before(l.since):
@@ -580,6 +585,9 @@ func (m *machine) leave(s *slot, l *leg, r compose.Replica, there bool) error {
 	default:
 		keys := listed(w.routes, r)
 		switch late := m.plan.blind() + lateness - time.Since(l.since); {
+		case len(keys) > 0 && l.deaf != nil && m.inService() >= m.homeFloor():
+			m.silence(s, l)
+			return nil
 		case len(keys) > 0:
 			l.routed = true
 			m.see(s, l, "still in %s", strings.Join(keys, ", "))
@@ -598,6 +606,14 @@ func (m *machine) leave(s *slot, l *leg, r compose.Replica, there bool) error {
 		return l.timeout("Traefik to stop routing to it")
 	}
 	return nil
+}
+
+// silence has a replica that does not hear its flip go on to its stop, although
+// routers may send it requests: see fail.
+func (m *machine) silence(s *slot, l *leg) {
+	m.warn("%s does not hear its flip (%v); the old version serves, so it is stopped all the same: requests that Traefik sends it until it notices are lost", l.name, l.deaf)
+	m.lossy, l.way = append(m.lossy, l.name), "none"
+	m.enter(s, l, Settling)
 }
 
 // settle gives requests that were on their way when the routing changed time
@@ -770,9 +786,16 @@ func (m *machine) unflip(s *slot, l *leg) {
 	if m.pauses(l) {
 		return
 	}
+	l.told++
 	m.act(s, l, flipLimit, func(ctx context.Context) error { return m.r.Flipper.Unflip(ctx, l.id) }, func(err error) error {
 		switch {
 		case err == nil:
+			m.enter(s, l, Recovering)
+			return nil
+		case refused(err) && l.told >= flipTries:
+			// Whoever has no route for the one has none for the other: Docker's
+			// probes tell whether the flip had any effect.
+			m.warn("%s does not take its un-flip (%s): %v", l.name, l.way, err)
 			m.enter(s, l, Recovering)
 			return nil
 		case time.Since(l.since) >= flipLimit:

@@ -245,6 +245,7 @@ func (m *machine) step() {
 	}
 	m.commit()
 	m.schedule()
+	m.scheduleBack()
 	m.create()
 }
 

@@ -208,7 +208,11 @@ func (s *Session) Stop(ctx context.Context, id string, grace *time.Duration) err
 		case c.state != compose.Running:
 			return nil
 		}
-		if s.w.routed(c) && !c.version.NoWay && !c.version.Losses && !s.w.options.Worker {
+		switch {
+		case !s.w.routed(c) || c.version.NoWay || c.version.Losses || s.w.options.Worker:
+		case c.version.Ineffective && c.version.Name == s.w.declared.Name:
+			s.w.dead[c.address] = true // a new one that does not hear its flip can leave in no other way
+		default:
 			s.w.violate("%s got its stop signal while it was routed", c.name)
 		}
 		ended = c.ended
