@@ -107,7 +107,9 @@ func (m *machine) run(ctx context.Context) {
 			m.yield()
 			return
 		}
-		m.step()
+		if m.sure() {
+			m.step()
+		}
 		if m.over() {
 			return
 		}

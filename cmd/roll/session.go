@@ -330,7 +330,7 @@ func (s *session) roller(observer deploy.Observer, keeper deploy.Keeper) *deploy
 		r.Creator = s.creator
 	}
 	if s.lease != nil {
-		r.Lost = s.lease.Lost()
+		r.Lost, r.Sure = s.lease.Lost(), s.lease.Sure
 	}
 	if s.unprovable() == "" {
 		r.Router = s.router
