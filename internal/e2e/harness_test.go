@@ -205,6 +205,12 @@ type load struct {
 
 func startLoad(t *testing.T, url string) *load {
 	t.Helper()
+	return loadOf(t, url, 50)
+}
+
+// loadOf is the same mix at another rate for each probe.
+func loadOf(t *testing.T, url string, rate int) *load {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	l := &load{stop: cancel, done: make(chan struct{})}
 	body := []byte(strings.Repeat("0123456789abcdef", 256))
@@ -214,7 +220,7 @@ func startLoad(t *testing.T, url string) *load {
 		{URL: url + "/echo", Method: http.MethodPost, Body: body},
 		{URL: url + "/echo", Method: http.MethodPost, Body: body, NoKeepAlive: true},
 	} {
-		c.Rate, c.Timeout = 50, 30*time.Second
+		c.Rate, c.Timeout = rate, 30*time.Second
 		p, err := probe.New(c)
 		must(t, err)
 		l.probes = append(l.probes, p)
