@@ -21,10 +21,31 @@ type WayBack struct {
 	MaxFailureRatio Setting[float64]       // under ActPause
 }
 
+// rollbackConfig is the source of what the file says about the way back.
+const rollbackConfig = "deploy.rollback_config"
+
+// follow makes what the file says about the way back the policy of a whole
+// roll: one that goes back to an earlier version.
+func (p *Policy) follow(b WayBack) {
+	prefer(&p.Parallelism, b.Parallelism)
+	prefer(&p.Delay, b.Delay)
+	prefer(&p.Order, b.Order)
+	prefer(&p.Monitor, b.Monitor)
+	prefer(&p.FailureAction, b.FailureAction)
+	prefer(&p.MaxFailureRatio, b.MaxFailureRatio)
+}
+
+// prefer takes what rollback_config said; nothing when it said nothing.
+func prefer[T any](s *Setting[T], said Setting[T]) {
+	if said.Source == rollbackConfig {
+		*s = said
+	}
+}
+
 // newBack resolves rollback_config. What cannot overlap on the way forward
 // cannot do so on the way back.
 func newBack(u compose.Update, forward Setting[compose.Order]) (WayBack, []Refusal) {
-	const file, none = "deploy.rollback_config", "default"
+	const file, none = rollbackConfig, "default"
 	b := WayBack{
 		Parallelism: Setting[int]{0, none}, Delay: Setting[time.Duration]{0, none}, Order: forward, Monitor: Setting[time.Duration]{0, none},
 		FailureAction: Setting[FailureAction]{ActContinue, none}, MaxFailureRatio: Setting[float64]{0, none},
@@ -54,7 +75,7 @@ func newBack(u compose.Update, forward Setting[compose.Order]) (WayBack, []Refus
 func (b WayBack) String() string {
 	var text string
 	say := func(source, format string, args ...any) {
-		if source == "deploy.rollback_config" {
+		if source == rollbackConfig {
 			if text != "" {
 				text += ", "
 			}
@@ -72,7 +93,7 @@ func (b WayBack) String() string {
 	say(b.FailureAction.Source, "on failure %s", b.FailureAction.Value)
 	say(b.MaxFailureRatio.Source, "max_failure_ratio %g", b.MaxFailureRatio.Value)
 	if text != "" {
-		text += " (deploy.rollback_config)"
+		text += " (" + rollbackConfig + ")"
 	}
 	return text
 }

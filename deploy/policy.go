@@ -55,6 +55,7 @@ type Overrides struct {
 	StopTimeout  *time.Duration
 	RequireProof bool
 	AcceptLoss   bool
+	Rollback     bool // it goes back to an earlier version: rollback_config goes before update_config
 }
 
 // Defaults, in one place. Settle covers requests that Traefik had picked a
@@ -133,6 +134,10 @@ func NewPolicy(s compose.Service, o Overrides) (Policy, error) {
 			continue
 		}
 		*l.to = Setting[time.Duration]{d, "label " + l.name}
+	}
+	if o.Rollback {
+		back, _ := newBack(s.Rollback, p.Order)
+		p.follow(back)
 	}
 	if o.Order != "" {
 		p.Order = Setting[compose.Order]{o.Order, flag}

@@ -24,6 +24,8 @@ import (
 var (
 	theLab  *lab.Lab
 	rollBin string
+
+	theDaemon *daemon // nil: the engine is not ours to restart
 )
 
 func TestMain(m *testing.M) {
@@ -43,6 +45,13 @@ func run(m *testing.M) int {
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build roll: %v\n%s", err, out)
 		return 1
+	}
+	if own := os.Getenv(ownEngine); own != "" {
+		if theDaemon, err = startDaemon(ctx, own); err != nil {
+			fmt.Fprintln(os.Stderr, "start an engine:", err)
+			return 1
+		}
+		os.Setenv("DOCKER_HOST", theDaemon.host())
 	}
 	theLab, err = lab.Start(ctx, os.Stderr)
 	if err != nil {
