@@ -472,10 +472,10 @@ func (m *machine) handOut(waiting []*slot, made []compose.Replica, err error) {
 		case s.stage != coming:
 		case (m.turned != nil || m.interrupted) && !m.irreplaceable(s):
 			m.undo(s)
-		case i < len(made) && (err == nil || made[i].State != compose.Created):
-			m.enter(s, s.in, Booting)
-		case err != nil:
+		case err != nil: // also of one that runs: a post_start hook may have failed
 			m.fail(s, s.in, &createError{err})
+		case i < len(made):
+			m.enter(s, s.in, Booting)
 		default:
 			m.fail(s, s.in, &createError{fmt.Errorf("compose created %d of %s", len(made), count(len(waiting), "replica"))})
 		}

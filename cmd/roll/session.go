@@ -374,7 +374,9 @@ func (s *session) fetch(ctx context.Context, service compose.Service, pull strin
 	case pull == "never" && missing:
 		return fmt.Errorf("image %s of service %s is not here, and --pull never was given", service.Image, service.Name)
 	case pull == "always" && !service.Build, missing:
-		return s.cli.Pull(ctx, service.Name, pull)
+		if err := s.cli.Pull(ctx, service.Name, pull); err != nil {
+			return fmt.Errorf("image %s: %w", service.Image, err)
+		}
 	}
 	return nil
 }
