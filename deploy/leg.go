@@ -586,6 +586,11 @@ func (m *machine) leave(s *slot, l *leg, r compose.Replica, there bool) error {
 		keys := listed(w.routes, r)
 		switch late := m.plan.blind() + lateness - time.Since(l.since); {
 		case len(keys) > 0 && l.deaf != nil && m.inService() >= m.homeFloor():
+			if rest := m.deafRest(l); rest > 0 {
+				m.see(s, l, "waits for another one to be out of Traefik")
+				m.wake(rest)
+				return nil
+			}
 			m.silence(s, l)
 			return nil
 		case len(keys) > 0:
@@ -614,6 +619,25 @@ func (m *machine) silence(s *slot, l *leg) {
 	m.warn("%s does not hear its flip (%v); the old version serves, so it is stopped all the same: requests that Traefik sends it until it notices are lost", l.name, l.deaf)
 	m.lossy, l.way = append(m.lossy, l.name), "none"
 	m.enter(s, l, Settling)
+}
+
+// deafRest is how long a replica that does not hear its flip has to wait for
+// another one: a router learns of an exit at once when nothing has changed for
+// its throttle, and up to a throttle later otherwise (facts.md A1). So they
+// leave one after the other.
+func (m *machine) deafRest(l *leg) time.Duration {
+	rest := time.Duration(0)
+	for _, s := range m.slots {
+		o := s.exile
+		switch {
+		case o == nil || o == l || o.deaf == nil || o.phase <= Leaving:
+		case o.phase != Departed:
+			rest = max(rest, m.r.poll())
+		default:
+			rest = max(rest, m.plan.blind()-time.Since(o.since))
+		}
+	}
+	return rest
 }
 
 // settle gives requests that were on their way when the routing changed time

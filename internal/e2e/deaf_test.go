@@ -59,7 +59,7 @@ func TestThePlanShowsHowLongASlowHealthcheckTakes(t *testing.T) {
 	must(t, p.WaitServers(t.Context(), "web", 1))
 	p.Setenv("INTERVAL", "90s") // of the new ones: the old one is told by its own
 	p.Setenv("VERSION", "v2")
-	o := roll(t, p, "up", "web", "--dry-run")
+	o := plain(t, p, "up", "web", "--dry-run")
 	if o.code != 0 || !strings.Contains(o.stdout, "3 x interval 1s") || !strings.Contains(o.stdout, "3 x (interval 1m30s + timeout 5s)") {
 		t.Errorf("the plan does not show the budgets: %s", o)
 	}
