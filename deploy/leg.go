@@ -34,19 +34,20 @@ type leg struct {
 	stay   bool // a departing leg that ends when it has settled: roll drain
 	kept   any  // what a kept replica is made from again; nil: Compose creates it
 
-	phase   Phase
-	since   time.Time
-	budget  time.Duration
-	last    string    // the last thing seen, for errors and tables
-	busy    bool      // an action of this phase is on its way
-	tried   time.Time // when the last action of this phase ended
-	peeked  time.Time // when the last fresh inspect began
-	probed  time.Time // start of the last probe when the phase began, by the Engine's clock
-	arrived time.Time
-	routed  bool      // was in a router since it was healthy, or never was healthy
-	told    int       // how often it was told to flip, or to un-flip, in this phase
-	deaf    error     // why it cannot be told to report unhealthy; nil: it can, or was not told yet
-	proven  time.Time // the look that showed that it had arrived
+	phase     Phase
+	since     time.Time
+	budget    time.Duration
+	last      string    // the last thing seen, for errors and tables
+	busy      bool      // an action of this phase is on its way
+	tried     time.Time // when the last action of this phase ended
+	peeked    time.Time // when the last fresh inspect began
+	probed    time.Time // start of the last probe when the phase began, by the Engine's clock
+	arrived   time.Time
+	routed    bool      // was in a router since it was healthy, or never was healthy
+	told      int       // how often it was told to flip, or to un-flip, in this phase
+	witnessed bool      // a probe ended since the phase began
+	deaf      error     // why it cannot be told to report unhealthy; nil: it can, or was not told yet
+	proven    time.Time // the look that showed that it had arrived
 
 	flipped   time.Time // when the flip was told; zero: never
 	life      time.Time // when the container that was flipped had been started, by the Engine's clock
@@ -74,7 +75,7 @@ func (l *leg) flips() bool { return l.way != "" && l.way != "none" }
 func (m *machine) enter(s *slot, l *leg, p Phase) {
 	p = m.worth(l, p)
 	l.phase, l.since, l.busy, l.last, l.budget = p, time.Now(), false, "", m.budgetOf(l, p)
-	l.tried, l.peeked, l.probed, l.told = time.Time{}, time.Time{}, time.Time{}, 0
+	l.tried, l.peeked, l.probed, l.told, l.witnessed = time.Time{}, time.Time{}, time.Time{}, 0, false
 	if p == Arrived {
 		l.arrived, l.proven = l.since, m.world.at
 	}
@@ -492,6 +493,9 @@ func (m *machine) sink(s *slot, l *leg, r compose.Replica, there bool) error {
 		m.enter(s, l, Leaving)
 		return nil
 	case l.over():
+		if !l.witnessed { // Engine 20.10 does so to what runs when it is restarted with live-restore
+			l.last = "Docker runs its healthcheck no more; docker restart " + l.name + " brings that back"
+		}
 		return l.timeout("Docker to call it unhealthy")
 	}
 	m.peek(s, l, func(r compose.Replica, fresh []compose.Probe, before time.Time) error {
@@ -538,6 +542,7 @@ func (m *machine) peek(s *slot, l *leg, then func(r compose.Replica, fresh []com
 		}
 		var fresh []compose.Probe
 		latest := l.probed
+		l.witnessed = l.witnessed || !l.peeked.IsZero() && len(r.Probes) > 0 && r.Probes[len(r.Probes)-1].Start.After(l.probed)
 		for _, probe := range r.Probes {
 			if !l.peeked.IsZero() && probe.Start.After(l.probed) {
 				fresh = append(fresh, probe)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,9 +51,8 @@ func onAnOwnEngine(t *testing.T) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWPID, Unshareflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL,
 	}
-	out, err := cmd.CombinedOutput()
-	t.Logf("%s", out)
-	must(t, err)
+	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
+	must(t, cmd.Run())
 }
 
 // daemon is the engine of the second run.
@@ -93,7 +93,11 @@ func startDaemon(ctx context.Context, dir string, args ...string) (*daemon, erro
 	if err != nil {
 		return nil, fmt.Errorf("load the images: %w", err)
 	}
-	return d, loaded.Body.Close()
+	defer loaded.Body.Close()
+	if _, err := io.Copy(io.Discard, loaded.Body); err != nil { // its end is the end of loading
+		return nil, fmt.Errorf("load the images: %w", err)
+	}
+	return d, nil
 }
 
 func (d *daemon) host() string { return "unix://" + filepath.Join(d.dir, "run", "docker.sock") }
@@ -174,13 +178,12 @@ func TestAnEngineThatIsRestartedInTheMiddleOfARollCostsNothingButTheRestart(t *t
 		return
 	}
 	for _, test := range []struct {
-		name  string
-		args  []string
-		phase string
+		name   string
+		args   []string
+		frozen bool // Docker probes nothing any more that ran when it was restarted, as Engine 20.10
 	}{
-		{"with live-restore, while the new ones boot", []string{"--live-restore"}, "booting"},
-		{"with live-restore, while the old ones sink", []string{"--live-restore"}, "sinking"},
-		{"without, while the old ones sink", nil, "sinking"},
+		{"without live-restore", nil, false},
+		{"with live-restore", []string{"--live-restore"}, strings.HasPrefix(theLab.Engine.Version, "20.10.")},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			must(t, theDaemon.restart(t.Context(), test.args...))
@@ -190,11 +193,10 @@ func TestAnEngineThatIsRestartedInTheMiddleOfARollCostsNothingButTheRestart(t *t
 			p.Setenv("VERSION", "v2")
 			var once sync.Once
 			o := follow(t, command(t.Context(), p, "up", "web", "--progress", "json"), func(at line) {
-				if at.Type == "phase" && at.Phase == test.phase {
+				if at.Type == "phase" && at.Phase == "sinking" {
 					once.Do(func() { must(t, theDaemon.restart(t.Context(), test.args...)) })
 				}
 			})
-			t.Logf("exit code %d, %d lines", o.code, len(o.lines))
 			if !slices.Contains([]int{0, 1, 3, 4}, o.code) {
 				t.Errorf("%s", o)
 			}
@@ -202,10 +204,18 @@ func TestAnEngineThatIsRestartedInTheMiddleOfARollCostsNothingButTheRestart(t *t
 			l := loadOf(t, p.URL, 12)
 			again := exits(t, command(t.Context(), p, "up", "web", "--progress", "json", "--wait-lock", "1m"))
 			l.lost(t)
-			if again.code != 0 {
+			t.Logf("exit codes %d and %d", o.code, again.code)
+			switch {
+			case !test.frozen:
+				if again.code != 0 {
+					t.Errorf("the first: %s\nagain: %s", o, again)
+				}
+				serves(t, p, 2, "v2")
+			case again.code != 0 && !slices.Contains([]int{3, 4}, again.code):
 				t.Errorf("the first: %s\nagain: %s", o, again)
+			case again.code != 0 && !strings.Contains(o.stdout+again.stdout, "Docker runs its healthcheck no more"):
+				t.Errorf("neither says why: %s\nagain: %s", o, again)
 			}
-			serves(t, p, 2, "v2")
 			isUnlocked(t, p)
 		})
 	}
