@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -81,6 +82,21 @@ type IneffectiveError struct {
 	Way   string
 	Check string // the healthcheck's command
 	After time.Duration
+}
+
+// deaf reports whether an error proves that a replica does not hear its flip:
+// a probe passed after the flip, or the replica itself said no to it. An
+// Engine or a network that fails proves nothing.
+func deaf(err error) bool {
+	var ineffective *IneffectiveError
+	return errors.As(err, &ineffective) || refused(err)
+}
+
+// refused reports whether the replica answered a flip or an un-flip, and said
+// no: a route that is not there, a command that fails.
+func refused(err error) bool {
+	var no interface{ Refused() bool }
+	return errors.As(err, &no) && no.Refused()
 }
 
 func (e *IneffectiveError) Error() string {

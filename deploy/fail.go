@@ -23,10 +23,23 @@ type Failure struct {
 
 // fail takes note that a leg failed and turns its slot back. What becomes of
 // the other slots is the failure action's to say.
+//
+// A new replica that has to leave again and does not hear its flip is not left
+// in service beside the old version: nobody could take it out later either,
+// and two versions would serve until somebody notices. It is stopped while
+// routers may still send it requests, once as many others serve as the plan
+// asks for, and the result names it and claims no proof. That is for deaf
+// replicas alone: one that sank and that a router goes on listing stays, as
+// the router is about to forget it.
 func (m *machine) fail(s *slot, l *leg, err error) {
 	if m.vetoed && s.stage == undoing && l == s.exile && l.flips() {
 		m.warn("%s cannot be taken out of the routers (%v); it fails requests where it is, so it is stopped all the same", l.name, err)
 		l.way = "none"
+		m.enter(s, l, Leaving)
+		return
+	}
+	if s.stage == undoing && l == s.exile && l.deaf == nil && deaf(err) {
+		l.deaf = err
 		m.enter(s, l, Leaving)
 		return
 	}
@@ -44,6 +57,8 @@ func (m *machine) fail(s *slot, l *leg, err error) {
 		// Nothing was kept of its old replica: what is there is all there is.
 		s.undoErr = err
 		m.finish(s, stuck)
+	} else if s.stage == done {
+		m.goBack(s)
 	} else {
 		m.undo(s)
 	}
@@ -88,8 +103,10 @@ func (m *machine) turnBack(cause error) {
 		case !m.rollsBack():
 		case s.stage == going && !s.pastReturn():
 			m.undo(s)
-		case s.stage == done && (s.out == nil || s.kept != nil):
+		case s.stage == done && s.out == nil:
 			m.undo(s)
+		case s.stage == done && s.kept != nil:
+			m.goBack(s)
 		}
 	}
 }

@@ -27,17 +27,20 @@ type LeaseStore interface {
 	Release(ctx context.Context, id string) error
 }
 
-// How the lease is kept. An owner gives up before a reader may take over: it
+// How the lease is kept. An owner doubts it before a reader may take over: it
 // counts from the start of its last write, a reader from when it saw that
-// write, which is later.
+// write, which is later. In doubt the owner begins nothing, and goes on trying
+// to write, for as long as the rest of a roll waits for its Engine: an Engine
+// that answers nobody keeps readers from taking over, too.
 const (
 	leaseBeat    = 3 * time.Second  // between two heartbeats
 	leaseRetry   = time.Second      // after one that failed, and between two looks of a reader
 	leaseRequest = 8 * time.Second  // one request
-	leaseDoubt   = 25 * time.Second // without a heartbeat its owner gives it up
+	leaseDoubt   = 25 * time.Second // without a heartbeat its owner begins nothing more
+	leaseGivenUp = engineLimit      // without a heartbeat its owner gives it up
 	leaseDead    = 30 * time.Second // without a heartbeat a reader takes it over
 	leaseFresh   = 10 * time.Second // a heartbeat seen since then belongs to a living owner
-	leaseTrouble = 20 * time.Second // an Engine that fails is asked again for that long
+	leaseTrouble = 20 * time.Second // before and after a roll: an Engine that fails is asked again for that long
 )
 
 // Lease is the right to change the replicas of one project, held until
@@ -51,8 +54,9 @@ type Lease struct {
 	lost    chan struct{}
 	ended   chan struct{}
 
-	mu   sync.Mutex // guards says
+	mu   sync.Mutex // guards what follows
 	says beat
+	sure time.Time // when the write began that last showed that it is held
 }
 
 // Acquire takes the lease of a project. When somebody else holds it, it waits
@@ -72,6 +76,7 @@ func Acquire(ctx context.Context, store LeaseStore, project string, owner Owner,
 		return nil, err
 	}
 	ctx, l.stop = context.WithCancel(context.WithoutCancel(ctx))
+	l.sure = sure
 	go l.keep(ctx, sure)
 	return l, nil
 }
@@ -195,10 +200,14 @@ func (o *outage) tooLong(err error) bool {
 // write began that last showed that it is held.
 func (l *Lease) keep(ctx context.Context, sure time.Time) {
 	defer close(l.ended)
-	pause, last := leaseBeat, error(nil)
+	pause, last, doubted := leaseBeat, error(nil), false
 	for {
-		doubt := sure.Add(leaseDoubt)
-		timer := time.NewTimer(min(pause, time.Until(doubt)))
+		doubt, end := sure.Add(leaseDoubt), sure.Add(leaseGivenUp)
+		until := end
+		if !doubted {
+			until = doubt
+		}
+		timer := time.NewTimer(min(pause, time.Until(until)))
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -206,11 +215,15 @@ func (l *Lease) keep(ctx context.Context, sure time.Time) {
 			return
 		}
 		began := time.Now()
-		if !began.Before(doubt) {
-			l.lose(fmt.Sprintf("its heartbeat could not be written for %s: %v", short(leaseDoubt), last))
+		if !began.Before(end) {
+			l.lose(fmt.Sprintf("its heartbeat could not be written for %s: %v", short(leaseGivenUp), last))
 			return
 		}
-		err := l.write(ctx, doubt)
+		if !began.Before(doubt) && !doubted {
+			doubted = true
+			l.say(fmt.Sprintf("the heartbeat of the lease of project %s could not be written for %s, nothing is begun until it can be: %v", l.project, short(leaseDoubt), last))
+		}
+		err := l.write(ctx, until)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -220,17 +233,23 @@ func (l *Lease) keep(ctx context.Context, sure time.Time) {
 		case err != nil:
 			pause, last = leaseRetry, err
 		default:
-			sure, pause = began, leaseBeat
+			if doubted {
+				l.say(fmt.Sprintf("the lease of project %s is still held", l.project))
+			}
+			sure, pause, doubted = began, leaseBeat, false
+			l.mu.Lock()
+			l.sure = sure
+			l.mu.Unlock()
 		}
 	}
 }
 
-func (l *Lease) write(ctx context.Context, doubt time.Time) error {
+func (l *Lease) write(ctx context.Context, until time.Time) error {
 	l.mu.Lock()
 	l.says.Beat++
 	content := l.says.marshal()
 	l.mu.Unlock()
-	ctx, cancel := context.WithDeadline(ctx, doubt)
+	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	return request(ctx, func(ctx context.Context) error { return l.store.Write(ctx, l.id, content) })
 }
@@ -248,9 +267,18 @@ func (l *Lease) Phase(text string) {
 }
 
 // Lost is closed when the lease is no longer held although it was not
-// released: somebody broke it, or no heartbeat could be written for 25 s, after
-// which a reader may take it over. The holder must stop before its next change.
+// released: somebody broke it, or no heartbeat could be written for 2 minutes.
+// The holder must stop before its next change.
 func (l *Lease) Lost() <-chan struct{} { return l.lost }
+
+// Sure reports whether nobody else can hold the lease: its last heartbeat is
+// younger than 25 s. The holder must begin nothing while it is not; it may be
+// again.
+func (l *Lease) Sure() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Since(l.sure) < leaseDoubt
+}
 
 // Release ends the heartbeat and removes the lease, also when ctx has ended,
 // and tries that for some 20 s. After an error the next reader takes it over

@@ -34,18 +34,20 @@ type leg struct {
 	stay   bool // a departing leg that ends when it has settled: roll drain
 	kept   any  // what a kept replica is made from again; nil: Compose creates it
 
-	phase   Phase
-	since   time.Time
-	budget  time.Duration
-	last    string    // the last thing seen, for errors and tables
-	busy    bool      // an action of this phase is on its way
-	tried   time.Time // when the last action of this phase ended
-	peeked  time.Time // when the last fresh inspect began
-	probed  time.Time // start of the last probe when the phase began, by the Engine's clock
-	arrived time.Time
-	routed  bool      // was in a router since it was healthy, or never was healthy
-	told    int       // how often it was told to flip in this phase
-	proven  time.Time // the look that showed that it had arrived
+	phase     Phase
+	since     time.Time
+	budget    time.Duration
+	last      string    // the last thing seen, for errors and tables
+	busy      bool      // an action of this phase is on its way
+	tried     time.Time // when the last action of this phase ended
+	peeked    time.Time // when the last fresh inspect began
+	probed    time.Time // start of the last probe when the phase began, by the Engine's clock
+	arrived   time.Time
+	routed    bool      // was in a router since it was healthy, or never was healthy
+	told      int       // how often it was told to flip, or to un-flip, in this phase
+	witnessed bool      // a probe ended since the phase began
+	deaf      error     // why it cannot be told to report unhealthy; nil: it can, or was not told yet
+	proven    time.Time // the look that showed that it had arrived
 
 	flipped   time.Time // when the flip was told; zero: never
 	life      time.Time // when the container that was flipped had been started, by the Engine's clock
@@ -73,7 +75,7 @@ func (l *leg) flips() bool { return l.way != "" && l.way != "none" }
 func (m *machine) enter(s *slot, l *leg, p Phase) {
 	p = m.worth(l, p)
 	l.phase, l.since, l.busy, l.last, l.budget = p, time.Now(), false, "", m.budgetOf(l, p)
-	l.tried, l.peeked, l.probed, l.told = time.Time{}, time.Time{}, time.Time{}, 0
+	l.tried, l.peeked, l.probed, l.told, l.witnessed = time.Time{}, time.Time{}, time.Time{}, 0, false
 	if p == Arrived {
 		l.arrived, l.proven = l.since, m.world.at
 	}
@@ -491,6 +493,9 @@ func (m *machine) sink(s *slot, l *leg, r compose.Replica, there bool) error {
 		m.enter(s, l, Leaving)
 		return nil
 	case l.over():
+		if !l.witnessed { // Engine 20.10 does so to what runs when it is restarted with live-restore
+			l.last = "Docker runs its healthcheck no more; docker restart " + l.name + " brings that back"
+		}
 		return l.timeout("Docker to call it unhealthy")
 	}
 	m.peek(s, l, func(r compose.Replica, fresh []compose.Probe, before time.Time) error {
@@ -537,6 +542,7 @@ func (m *machine) peek(s *slot, l *leg, then func(r compose.Replica, fresh []com
 		}
 		var fresh []compose.Probe
 		latest := l.probed
+		l.witnessed = l.witnessed || !l.peeked.IsZero() && len(r.Probes) > 0 && r.Probes[len(r.Probes)-1].Start.After(l.probed)
 		for _, probe := range r.Probes {
 			if !l.peeked.IsZero() && probe.Start.After(l.probed) {
 				fresh = append(fresh, probe)
@@ -573,6 +579,10 @@ func (m *machine) leave(s *slot, l *leg, r compose.Replica, there bool) error {
 			m.wake(l.budget - time.Since(l.since))
 			return nil
 		}
+		if l.deaf != nil {
+			m.silence(s, l)
+			return nil
+		}
 		m.enter(s, l, Settling)
 		return nil
 	case w.routesAt.Before(l.since):
@@ -580,6 +590,14 @@ func (m *machine) leave(s *slot, l *leg, r compose.Replica, there bool) error {
 	default:
 		keys := listed(w.routes, r)
 		switch late := m.plan.blind() + lateness - time.Since(l.since); {
+		case len(keys) > 0 && l.deaf != nil && m.inService() >= m.homeFloor():
+			if rest := m.deafRest(l); rest > 0 {
+				m.see(s, l, "waits for another one to be out of Traefik")
+				m.wake(rest)
+				return nil
+			}
+			m.silence(s, l)
+			return nil
 		case len(keys) > 0:
 			l.routed = true
 			m.see(s, l, "still in %s", strings.Join(keys, ", "))
@@ -598,6 +616,33 @@ func (m *machine) leave(s *slot, l *leg, r compose.Replica, there bool) error {
 		return l.timeout("Traefik to stop routing to it")
 	}
 	return nil
+}
+
+// silence has a replica that does not hear its flip go on to its stop, although
+// routers may send it requests: see fail.
+func (m *machine) silence(s *slot, l *leg) {
+	m.warn("%s does not hear its flip (%v); the old version serves, so it is stopped all the same: requests that Traefik sends it until it notices are lost", l.name, l.deaf)
+	m.lossy, l.way = append(m.lossy, l.name), "none"
+	m.enter(s, l, Settling)
+}
+
+// deafRest is how long a replica that does not hear its flip has to wait for
+// another one: a router learns of an exit at once when nothing has changed for
+// its throttle, and up to a throttle later otherwise (facts.md A1). So they
+// leave one after the other.
+func (m *machine) deafRest(l *leg) time.Duration {
+	rest := time.Duration(0)
+	for _, s := range m.slots {
+		o := s.exile
+		switch {
+		case o == nil || o == l || o.deaf == nil || o.phase <= Leaving:
+		case o.phase != Departed:
+			rest = max(rest, m.r.poll())
+		default:
+			rest = max(rest, m.plan.blind()-time.Since(o.since))
+		}
+	}
+	return rest
 }
 
 // settle gives requests that were on their way when the routing changed time
@@ -773,9 +818,16 @@ func (m *machine) unflip(s *slot, l *leg) {
 	if m.pauses(l) {
 		return
 	}
+	l.told++
 	m.act(s, l, flipLimit, func(ctx context.Context) error { return m.r.Flipper.Unflip(ctx, l.id) }, func(err error) error {
 		switch {
 		case err == nil:
+			m.enter(s, l, Recovering)
+			return nil
+		case refused(err) && l.told >= flipTries:
+			// Whoever has no route for the one has none for the other: Docker's
+			// probes tell whether the flip had any effect.
+			m.warn("%s does not take its un-flip (%s): %v", l.name, l.way, err)
 			m.enter(s, l, Recovering)
 			return nil
 		case time.Since(l.since) >= flipLimit:

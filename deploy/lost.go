@@ -1,6 +1,10 @@
 package deploy
 
-import "errors"
+import (
+	"context"
+	"errors"
+	"time"
+)
 
 // errLost is why a roll stops that no longer holds its lease.
 var errLost = errors.New("the lease was broken by somebody else")
@@ -13,6 +17,31 @@ func (m *machine) lost() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// sure reports whether the lease is known to be held. While it is not nothing
+// is begun; what was begun before goes on.
+func (m *machine) sure() bool { return m.r.Sure == nil || m.r.Sure() }
+
+// waitSure waits until the lease is known to be held. Its error is errLost
+// when it is lost, or why ctx ended.
+func (m *machine) waitSure(ctx context.Context) error {
+	retry := time.NewTicker(m.r.poll())
+	defer retry.Stop()
+	for {
+		switch {
+		case m.lost():
+			return errLost
+		case m.sure():
+			return nil
+		}
+		select {
+		case <-retry.C:
+		case <-m.r.Lost:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 }
 

@@ -107,7 +107,9 @@ func (m *machine) run(ctx context.Context) {
 			m.yield()
 			return
 		}
-		m.step()
+		if m.sure() {
+			m.step()
+		}
 		if m.over() {
 			return
 		}
@@ -245,6 +247,7 @@ func (m *machine) step() {
 	}
 	m.commit()
 	m.schedule()
+	m.scheduleBack()
 	m.create()
 }
 
@@ -472,10 +475,10 @@ func (m *machine) handOut(waiting []*slot, made []compose.Replica, err error) {
 		case s.stage != coming:
 		case (m.turned != nil || m.interrupted) && !m.irreplaceable(s):
 			m.undo(s)
-		case i < len(made) && (err == nil || made[i].State != compose.Created):
-			m.enter(s, s.in, Booting)
-		case err != nil:
+		case err != nil: // also of one that runs: a post_start hook may have failed
 			m.fail(s, s.in, &createError{err})
+		case i < len(made):
+			m.enter(s, s.in, Booting)
 		default:
 			m.fail(s, s.in, &createError{fmt.Errorf("compose created %d of %s", len(made), count(len(waiting), "replica"))})
 		}

@@ -148,6 +148,9 @@ func (p Plan) String() string {
 		line("  proof        asks %s", strings.Join(p.Routers, ", "))
 	}
 	line("  on failure   %s (%s)", p.Policy.FailureAction.Value, p.Policy.FailureAction.Source)
+	if back := p.Policy.Back.String(); back != "" {
+		line("  way back     %s", back)
+	}
 	for _, c := range p.Clean {
 		line("  clean        remove %s: %s", c.Replica.Name, c.Reason)
 	}

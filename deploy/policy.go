@@ -34,6 +34,7 @@ type Policy struct {
 	Monitor         Setting[time.Duration]
 	FailureAction   Setting[FailureAction]
 	MaxFailureRatio Setting[float64]
+	Back            WayBack
 	Settle          Setting[time.Duration]
 	Drain           Setting[time.Duration]
 	ReadyTimeout    Setting[time.Duration]  // 0: derived from the healthcheck
@@ -54,6 +55,7 @@ type Overrides struct {
 	StopTimeout  *time.Duration
 	RequireProof bool
 	AcceptLoss   bool
+	Rollback     bool // it goes back to an earlier version: rollback_config goes before update_config
 }
 
 // Defaults, in one place. Settle covers requests that Traefik had picked a
@@ -76,7 +78,8 @@ const (
 func Labels() []string { return []string{labelDrain, labelSettle} }
 
 // NewPolicy resolves the policy for a service: what the command line says,
-// then the service's labels, then deploy.update_config, then roll's defaults.
+// then the service's labels, then deploy.update_config and rollback_config, then
+// roll's defaults.
 // The error is a RefusedError that names the label or key.
 func NewPolicy(s compose.Service, o Overrides) (Policy, error) {
 	const file, flag, none = "deploy.update_config", "command line", "default"
@@ -98,18 +101,10 @@ func NewPolicy(s compose.Service, o Overrides) (Policy, error) {
 	if u.Order != "" {
 		p.Order = Setting[compose.Order]{u.Order, file}
 	}
-	if u.Parallelism != nil {
-		p.Parallelism = Setting[int]{*u.Parallelism, file}
-	}
-	if u.Delay != nil {
-		p.Delay = Setting[time.Duration]{*u.Delay, file}
-	}
-	if u.Monitor != nil {
-		p.Monitor = Setting[time.Duration]{*u.Monitor, file}
-	}
-	if u.MaxFailureRatio != nil {
-		p.MaxFailureRatio = Setting[float64]{*u.MaxFailureRatio, file}
-	}
+	declare(&p.Parallelism, u.Parallelism, file)
+	declare(&p.Delay, u.Delay, file)
+	declare(&p.Monitor, u.Monitor, file)
+	declare(&p.MaxFailureRatio, u.MaxFailureRatio, file)
 	if u.FailureAction != "" {
 		switch a := FailureAction(u.FailureAction); a {
 		case ActRollback, ActPause, ActContinue:
@@ -140,26 +135,34 @@ func NewPolicy(s compose.Service, o Overrides) (Policy, error) {
 		}
 		*l.to = Setting[time.Duration]{d, "label " + l.name}
 	}
+	if o.Rollback {
+		back, _ := newBack(s.Rollback, p.Order)
+		p.follow(back)
+	}
 	if o.Order != "" {
 		p.Order = Setting[compose.Order]{o.Order, flag}
 	}
-	override(&p.Parallelism, o.Parallelism)
-	override(&p.Delay, o.Delay)
-	override(&p.Monitor, o.Monitor)
-	override(&p.Drain, o.Drain)
-	override(&p.ReadyTimeout, o.ReadyTimeout)
+	declare(&p.Parallelism, o.Parallelism, flag)
+	declare(&p.Delay, o.Delay, flag)
+	declare(&p.Monitor, o.Monitor, flag)
+	declare(&p.Drain, o.Drain, flag)
+	declare(&p.ReadyTimeout, o.ReadyTimeout, flag)
 	if o.StopTimeout != nil {
 		p.StopTimeout = Setting[*time.Duration]{o.StopTimeout, flag}
 	}
+	back, more := newBack(s.Rollback, p.Order)
+	p.Back = back
+	refusals = append(refusals, more...)
 	if len(refusals) > 0 {
 		return p, &RefusedError{Service: s.Name, Refusals: refusals}
 	}
 	return p, nil
 }
 
-func override[T any](s *Setting[T], v *T) {
+// declare sets what was said; nil: nothing was.
+func declare[T any](s *Setting[T], v *T, source string) {
 	if v != nil {
-		*s = Setting[T]{*v, "command line"}
+		*s = Setting[T]{*v, source}
 	}
 }
 

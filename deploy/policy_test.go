@@ -87,6 +87,22 @@ stop 3s (command line)
 `,
 		},
 		{
+			name:      "rollback_config goes before update_config on the way to an earlier version, and the command line before both",
+			service:   compose.Service{Update: update, Rollback: compose.Update{Parallelism: new(3), Delay: new(time.Second), Order: compose.StartFirst, FailureAction: "pause"}},
+			overrides: Overrides{Rollback: true, Delay: new(2 * time.Second)},
+			want: `order stop-first (deploy.update_config)
+parallelism 3 (deploy.rollback_config)
+delay 2s (command line)
+monitor 9s (deploy.update_config)
+failure action pause (deploy.rollback_config)
+ratio 0.5 (deploy.update_config)
+settle 500ms (default)
+drain 0s (default)
+ready 0s ()
+stop its own ()
+`,
+		},
+		{
 			name:    "labels and actions that make no sense are refused, all at once",
 			service: compose.Service{Name: "web", Update: compose.Update{FailureAction: "panic"}, Labels: map[string]string{"roll.drain": "soon", "roll.settle": "-1s"}},
 			want: `refused to roll web: nothing was changed

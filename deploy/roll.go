@@ -60,6 +60,7 @@ type Roller struct {
 	GiveUp   <-chan struct{} // closed by the second interruption: stop waiting for anything
 	Veto     <-chan error    // what says that requests fail: the roll goes back
 	Lost     <-chan struct{} // closed when the lease is no longer held: begin nothing more
+	Sure     func() bool     // whether the lease is known to be held: begin nothing while it is not; nil: always
 }
 
 func (r *Roller) poll() time.Duration {
@@ -113,8 +114,8 @@ func (m *machine) clean(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if m.lost() {
-			return errLost
+		if err := m.waitSure(ctx); err != nil {
+			return err
 		}
 		m.emit(Event{Kind: KindPhase, Role: OldReplica, Replica: l.Replica.Name, Phase: Removing, Detail: l.Reason})
 		ctx, cancel := context.WithTimeout(ctx, removeLimit)

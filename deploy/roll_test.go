@@ -22,6 +22,7 @@ type stage struct {
 	roller  *deploy.Roller
 	events  []deploy.Event
 	harmful []string // names and addresses of replicas that do harm while they serve
+	also    func(deploy.Event)
 }
 
 // inWorld sets a stage inside a bubble of virtual time.

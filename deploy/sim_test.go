@@ -48,6 +48,7 @@ type scenario struct {
 	goal     deploy.Goal
 	declared int
 	update   compose.Update
+	rollback compose.Update
 	accept   bool
 	faults   float64 // probability of each call to go wrong
 	slowness float64 // probability of each call to be slow
@@ -162,6 +163,9 @@ func newScenario(seed int64) scenario {
 	}
 	if s.bad == "hollow" { // only who watches the requests can notice
 		s.events = append(s.events, event{at: between(r, 0, 30*time.Second), what: "veto"})
+	}
+	if r.IntN(3) == 0 {
+		s.rollback = compose.Update{Parallelism: new(r.IntN(3)), Delay: new(between(r, 0, 5*time.Second)), Monitor: new(between(r, 0, 10*time.Second)), FailureAction: chance(r, "", "pause", "continue")}
 	}
 	return s
 }
@@ -290,7 +294,7 @@ func simulate(t *testing.T, s scenario) (outcome deploy.Outcome) {
 			return f
 		}
 		snapshot := session.Snapshot()
-		snapshot.Service.Update = s.update
+		snapshot.Service.Update, snapshot.Service.Rollback = s.update, s.rollback
 		policy, err := deploy.NewPolicy(snapshot.Service, deploy.Overrides{AcceptLoss: s.accept})
 		if err != nil {
 			t.Fatalf("%s\npolicy: %v", s, err)

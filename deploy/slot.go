@@ -17,6 +17,7 @@ const (
 	ready                 // waits for the commit
 	going                 // its old replica is on its way out
 	done                  // as planned
+	homing                // its old replica is gone; waits for its turn to go back
 	undoing               // on its way back
 	undone                // as it was before
 	released              // failed, but what is left needs nobody (pause, continue)
@@ -42,6 +43,8 @@ type slot struct {
 	kept      any             // what the old replica can be made from again
 	weakSince time.Time       // since when the strength keeps it from its commit
 	freed     time.Time       // when it left its place in the window
+	homed     bool            // it went back by way of homing
+	home      time.Time       // when its way back ended
 	cause     error           // why it failed
 	undoErr   error
 }
@@ -127,7 +130,7 @@ func (m *machine) progress(s *slot) {
 			m.watchNew(s)
 		case !s.out.done():
 		case m.rollsBack() && s.kept != nil:
-			m.undo(s)
+			m.goBack(s)
 		case stopFirst && s.in != nil:
 			m.turn(s, coming)
 			m.startArrival(s)
@@ -229,9 +232,7 @@ func (m *machine) undo(s *slot) {
 			s.homeward = append(s.homeward, l)
 		}
 	}
-	if m.plan.Policy.Order.Value == compose.StopFirst {
-		slices.Reverse(s.homeward) // the two cannot run at the same time
-	}
+	m.orderHome(s)
 	m.turn(s, undoing)
 	m.undoNext(s)
 }
@@ -244,9 +245,17 @@ func (m *machine) undoNext(s *slot) {
 		return
 	}
 	for _, l := range s.homeward {
-		switch {
-		case l.done():
+		if l.done() {
+			waits, err := m.probation(l)
+			if err != nil {
+				m.fail(s, l, err)
+			}
+			if waits {
+				return
+			}
 			continue
+		}
+		switch {
 		case l.phase != Planned:
 		case l == s.exile:
 			m.enter(s, l, Flipping)

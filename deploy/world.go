@@ -86,16 +86,25 @@ func (m *machine) look(ctx context.Context, routes bool) {
 }
 
 // forgive gives every phase the time back that an Engine took which did not
-// answer: nothing could be seen meanwhile.
+// answer: nothing could be seen meanwhile. One that was away for as long as a
+// restart takes calls every replica `starting` and counts its probes anew
+// (facts.md D1), so then it is the whole time.
 func (m *machine) forgive(outage time.Duration) {
 	for _, s := range m.slots {
 		for _, l := range s.legs() {
-			if l.budget > 0 {
+			switch {
+			case l.budget == 0:
+			case outage < restartTakes:
 				l.budget += outage
+			default:
+				l.budget = time.Since(l.since) + m.budgetOf(l, l.phase)
 			}
 		}
 	}
 }
+
+// restartTakes is the least time that an Engine needs for its restart.
+const restartTakes = time.Second
 
 // sayTrouble tells once when an Engine or a router stops or starts answering.
 func (m *machine) sayTrouble(before, now world) {

@@ -3,7 +3,6 @@ package healthflip
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -107,7 +106,7 @@ func (f *Flipper) mustRun(ctx context.Context, r replica, command []string) erro
 	if lines := lastLines(done.stderr.tail, done.stdout.tail); lines != "" {
 		text += ": " + lines
 	}
-	return errors.New(text)
+	return &RefusedError{text}
 }
 
 // result is how a command in a replica ended.

@@ -216,7 +216,7 @@ func judge(method, where string, status int, body string) error {
 	if body = oneLine(body, bodyShown); body != "" {
 		text += ": " + body
 	}
-	return fmt.Errorf("%s %s: %s", method, where, text)
+	return &RefusedError{fmt.Sprintf("%s %s: %s", method, where, text)}
 }
 
 // noProxy keeps a proxy of the container's environment out of the way.

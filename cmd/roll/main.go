@@ -13,7 +13,11 @@ func main() {
 	ctx, cancel := context.WithCancel(context.Background())
 	giveUp := make(chan struct{})
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) { // by nohup, or by a shell that starts it in the background
+			signal.Notify(signals, s)
+		}
+	}
 	// A closed pipe must not end a roll half way. Notify, not Ignore: programs
 	// that roll starts would inherit an ignored signal.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)

@@ -87,6 +87,7 @@ func (s *session) planBack(ctx context.Context, service compose.Service, to int,
 		return job{}, err
 	}
 	snapshot.Hash = entry.Was.Hash
+	overrides.Rollback = true
 	policy, err := deploy.NewPolicy(service, overrides)
 	if err != nil {
 		return job{}, s.placed(err)

@@ -347,7 +347,7 @@ func (s *session) roller(observer deploy.Observer, keeper deploy.Keeper) *deploy
 		r.Creator = s.creator
 	}
 	if s.lease != nil {
-		r.Lost = s.lease.Lost()
+		r.Lost, r.Sure = s.lease.Lost(), s.lease.Sure
 	}
 	if s.unprovable() == "" {
 		r.Router = s.router
@@ -391,7 +391,9 @@ func (s *session) fetch(ctx context.Context, service compose.Service, pull strin
 	case pull == "never" && missing:
 		return fmt.Errorf("image %s of service %s is not here, and --pull never was given", service.Image, service.Name)
 	case pull == "always" && !service.Build, missing:
-		return s.cli.Pull(ctx, service.Name, pull)
+		if err := s.cli.Pull(ctx, service.Name, pull); err != nil {
+			return fmt.Errorf("image %s: %w", service.Image, err)
+		}
 	}
 	return nil
 }

@@ -24,6 +24,8 @@ import (
 var (
 	theLab  *lab.Lab
 	rollBin string
+
+	theDaemon *daemon // nil: the engine is not ours to restart
 )
 
 func TestMain(m *testing.M) {
@@ -43,6 +45,13 @@ func run(m *testing.M) int {
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build roll: %v\n%s", err, out)
 		return 1
+	}
+	if own := os.Getenv(ownEngine); own != "" {
+		if theDaemon, err = startDaemon(ctx, own); err != nil {
+			fmt.Fprintln(os.Stderr, "start an engine:", err)
+			return 1
+		}
+		os.Setenv("DOCKER_HOST", theDaemon.host())
 	}
 	theLab, err = lab.Start(ctx, os.Stderr)
 	if err != nil {
@@ -205,6 +214,12 @@ type load struct {
 
 func startLoad(t *testing.T, url string) *load {
 	t.Helper()
+	return loadOf(t, url, 50)
+}
+
+// loadOf is the same mix at another rate for each probe.
+func loadOf(t *testing.T, url string, rate int) *load {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	l := &load{stop: cancel, done: make(chan struct{})}
 	body := []byte(strings.Repeat("0123456789abcdef", 256))
@@ -214,7 +229,7 @@ func startLoad(t *testing.T, url string) *load {
 		{URL: url + "/echo", Method: http.MethodPost, Body: body},
 		{URL: url + "/echo", Method: http.MethodPost, Body: body, NoKeepAlive: true},
 	} {
-		c.Rate, c.Timeout = 50, 30*time.Second
+		c.Rate, c.Timeout = rate, 30*time.Second
 		p, err := probe.New(c)
 		must(t, err)
 		l.probes = append(l.probes, p)
