@@ -4,13 +4,11 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -113,73 +111,45 @@ func startServerLoad(t *testing.T, url string) *load {
 	)
 }
 
-// The same servers as they are often run lose the request in flight when docker
-// stops them. All of them are stopped at the same time.
+// The same servers as they are often run lose the request that is in flight when
+// docker stops them.
 func TestServersAsTheyAreOftenRunLoseRequests(t *testing.T) {
-	t.Parallel()
-	p := serversProject(t)
-	var all []string
 	for _, s := range servers {
-		all = append(append(all, s.name), s.with...)
-	}
-	_, err := p.Compose(t.Context(), append([]string{"-f", "compose.yaml", "-f", "broken.yaml", "up", "-d", "--wait", "--no-deps"}, all...)...)
-	must(t, err)
-	var stopping sync.WaitGroup
-	for _, s := range servers {
-		stopping.Go(func() {
-			if err := cut(t.Context(), p, s); err != nil {
-				t.Errorf("%s: %v", s.name, err)
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			p := serversProject(t)
+			_, err := p.Compose(t.Context(), append([]string{"-f", "compose.yaml", "-f", "broken.yaml", "up", "-d", "--wait", "--no-deps", s.name}, s.with...)...)
+			must(t, err)
+			front, err := p.Containers(t.Context(), s.route())
+			must(t, err)
+			found, err := p.Containers(t.Context(), s.name)
+			must(t, err)
+			held, err := probe.HoldRequests(t.Context(), probe.Config{URL: address(t, front) + "/slow"}, 1)
+			must(t, err)
+			must(t, theLab.Docker.ContainerStop(t.Context(), found[0].ID, container.StopOptions{}))
+			stopped, err := theLab.Docker.ContainerInspect(t.Context(), found[0].ID)
+			must(t, err)
+			if held.Err() == nil {
+				t.Error("the request in flight was answered: the broken form is not broken")
+			}
+			if code := stopped.State.ExitCode; code != s.exit {
+				t.Errorf("exit code %d, want %d", code, s.exit)
 			}
 		})
 	}
-	stopping.Wait()
 }
 
-// cut stops the only replica of a server while it answers, and returns nil when
-// the answer was lost and the container ended as expected.
-func cut(ctx context.Context, p *lab.Project, s server) error {
-	found, err := p.Containers(ctx, s.route())
-	if err != nil {
-		return err
-	}
-	url, err := address(found)
-	if err != nil {
-		return err
-	}
-	if found, err = p.Containers(ctx, s.name); err != nil {
-		return err
-	}
-	id := found[0].ID
-	held, err := probe.HoldRequests(ctx, probe.Config{URL: url + "/slow"}, 1)
-	if err != nil {
-		return err
-	}
-	if err := theLab.Docker.ContainerStop(ctx, id, container.StopOptions{}); err != nil {
-		return err
-	}
-	if held.Err() == nil {
-		return errors.New("the request in flight was answered: the broken form is not broken")
-	}
-	stopped, err := theLab.Docker.ContainerInspect(ctx, id)
-	if err != nil {
-		return err
-	}
-	if code := stopped.State.ExitCode; code != s.exit {
-		text, err := p.Logs(ctx, id)
-		return fmt.Errorf("exit code %d, want %d; its log:\n%s (%v)", code, s.exit, text, err)
-	}
-	return nil
-}
-
-// address is where a container of a service listens, beside Traefik.
-func address(found []container.Summary) (string, error) {
+// address is where the only container of a service listens, beside Traefik.
+func address(t *testing.T, found []container.Summary) string {
+	t.Helper()
 	if len(found) != 1 {
-		return "", fmt.Errorf("%d containers, want 1", len(found))
+		t.Fatalf("%d containers, want 1", len(found))
 	}
 	for _, network := range found[0].NetworkSettings.Networks {
-		return "http://" + network.IPAddress + ":8080", nil
+		return "http://" + network.IPAddress + ":8080"
 	}
-	return "", fmt.Errorf("%s is in no network", found[0].Names[0])
+	t.Fatalf("%s is in no network", found[0].Names[0])
+	return ""
 }
 
 // Celery has no requests: what counts is that the tasks that have begun finish.
