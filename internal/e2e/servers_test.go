@@ -70,7 +70,7 @@ func serversProject(t *testing.T) *lab.Project {
 	}
 	return theLab.Project(t, lab.Source{
 		Dir: filepath.Join("..", "..", "examples", "servers"), NoTraefik: true,
-		Env: []string{"HTTP_PORT=0", "API_PORT=0", "DOCKER_SOCK=" + theLab.Engine.Socket()},
+		Env: []string{"HTTP_PORT=0", "API_PORT=0", "MONITOR=1s", "DOCKER_SOCK=" + theLab.Engine.Socket()},
 	})
 }
 
