@@ -41,6 +41,10 @@ var serverPackages = []string{
 // nodePackages are what Debian lacks, or cuts into hundreds of packages.
 var nodePackages = []string{"npm@10.9.4", "nodemon@3.1.14", "pm2@7.0.4"}
 
+// pythonFolders hold modules that are compiled once here, as maintainer scripts do. Else every container would compile what
+// it imports, at its start and into its own layer.
+var pythonFolders = []string{"/usr/lib/python3", "/usr/lib/python3.11"}
+
 // serverFiles are what maintainer scripts would have made: packages are unpacked, never configured.
 var serverFiles = map[string]string{
 	"etc/passwd": "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www-data:/var/www:/usr/sbin/nologin\n" +
@@ -64,7 +68,7 @@ var serverLinks = map[string]string{
 // serversKey names a state of the recipe above: another one is another image.
 func serversKey() string {
 	sum := sha256.New()
-	fmt.Fprintln(sum, serversSuite, serverPackages, nodePackages, serverFiles, serverLinks) // maps print sorted
+	fmt.Fprintln(sum, serversSuite, serverPackages, nodePackages, pythonFolders, serverFiles, serverLinks) // maps print sorted
 	return hex.EncodeToString(sum.Sum(nil))[:16]
 }
 
@@ -160,6 +164,15 @@ func (l *Lab) buildServers(ctx context.Context, root string) error {
 		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
 			return err
 		}
+	}
+	err = l.progress.step("compile the Python modules", func() error {
+		// Some packages ship files for other versions of Python, which do not compile: the exit code says nothing.
+		args := []string{root, "/bin/sh", "-c", `/usr/bin/python3 -m compileall -q "$@" || test $? -eq 1`, "sh"}
+		_, err := tool{}.run(ctx, "chroot", append(args, pythonFolders...)...)
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	if err := l.addNodePackages(ctx, root); err != nil {
 		return err
