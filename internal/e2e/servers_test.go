@@ -45,7 +45,7 @@ var servers = []server{
 	{name: "supervisord"},
 	{name: "gunicorn"},
 	{name: "uwsgi", exit: killed},
-	{name: "puma", exit: killed},
+	{name: "puma"},
 	{name: "unicorn"},
 	{name: "nginx"},
 	{name: "php-fpm", with: []string{"php"}, path: "php"},
