@@ -88,8 +88,12 @@ func (c *change) carryOut(ctx context.Context, plans []job, again func(compose.S
 func (c *change) carryOutOne(ctx context.Context, watch *probing, j job, cost *meter) error {
 	kept := &remembering{keeper: keeper{c.engine}, kept: map[string]*compose.Kept{}}
 	copies := newExhibitor(c.engine)
+	var logs *follower
 	roller := c.roller(deploy.ObserverFunc(func(e deploy.Event) {
 		copies.note(e)
+		if logs != nil {
+			logs.note(e)
+		}
 		watch.mark(e)
 		c.tell(e)
 		c.show.On(e)
@@ -98,7 +102,14 @@ func (c *change) carryOutOne(ctx context.Context, watch *probing, j job, cost *m
 	if c.options.keepFailed {
 		roller.Engine = copies
 	}
+	if c.options.logs {
+		logs = newFollower(context.WithoutCancel(ctx), roller.Engine, c.api, c.show.On)
+		roller.Engine = logs
+	}
 	result := roller.Run(ctx, j.plan, j.snapshot)
+	if logs != nil {
+		logs.close()
+	}
 	warn := func(text string) {
 		result.Warnings = append(result.Warnings, text)
 		c.show.On(deploy.Event{Time: time.Now(), Kind: deploy.KindWarning, Project: result.Project, Service: result.Service, Detail: text})

@@ -35,6 +35,7 @@ outdated ones, then those that are not routed, then the newest.`,
 	}
 	o.policy.add(cmd)
 	o.probe.addTo(cmd)
+	o.addLogs(cmd)
 	cmd.Flags().StringArrayVar(&remove, "remove", nil, "replica that leaves: its name, number or id (repeatable)")
 	return cmd
 }

@@ -86,6 +86,12 @@ type upOptions struct {
 	build  bool
 
 	keepFailed bool
+	logs       bool
+}
+
+// addLogs adds the flag of the verbs by which replicas start and leave.
+func (o *upOptions) addLogs(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&o.logs, "logs", false, "show what replicas that start or leave write, to the last line after the stop signal")
 }
 
 func newUpCmd(a *app) *cobra.Command {
@@ -118,6 +124,7 @@ differs from what docker compose would create now.`,
 	}
 	o.policy.add(cmd)
 	o.probe.addTo(cmd)
+	o.addLogs(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&o.force, "force", false, "replace every replica, outdated or not")
 	f.StringVar(&o.pull, "pull", "missing", "pull images before anything is touched: missing, always or never")
@@ -142,6 +149,7 @@ func newRestartCmd(a *app) *cobra.Command {
 	}
 	o.policy.add(cmd)
 	o.probe.addTo(cmd)
+	o.addLogs(cmd)
 	return cmd
 }
 

@@ -220,16 +220,22 @@ func startLoad(t *testing.T, url string) *load {
 // loadOf is the same mix at another rate for each probe.
 func loadOf(t *testing.T, url string, rate int) *load {
 	t.Helper()
+	body := []byte(strings.Repeat("0123456789abcdef", 256))
+	return startProbes(t,
+		probe.Config{URL: url + "/?ms=20", Rate: rate},
+		probe.Config{URL: url + "/?ms=20", Rate: rate, NoKeepAlive: true},
+		probe.Config{URL: url + "/echo", Rate: rate, Method: http.MethodPost, Body: body},
+		probe.Config{URL: url + "/echo", Rate: rate, Method: http.MethodPost, Body: body, NoKeepAlive: true},
+	)
+}
+
+// startProbes starts a probe for each configuration.
+func startProbes(t *testing.T, configs ...probe.Config) *load {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	l := &load{stop: cancel, done: make(chan struct{})}
-	body := []byte(strings.Repeat("0123456789abcdef", 256))
-	for _, c := range []probe.Config{
-		{URL: url + "/?ms=20"},
-		{URL: url + "/?ms=20", NoKeepAlive: true},
-		{URL: url + "/echo", Method: http.MethodPost, Body: body},
-		{URL: url + "/echo", Method: http.MethodPost, Body: body, NoKeepAlive: true},
-	} {
-		c.Rate, c.Timeout = rate, 30*time.Second
+	for _, c := range configs {
+		c.Timeout = 30 * time.Second
 		p, err := probe.New(c)
 		must(t, err)
 		l.probes = append(l.probes, p)

@@ -16,6 +16,7 @@ import (
 //	run                    socket, pid file and log of the private engine that runs now
 //	bin, config            what Compose and the docker command line need
 //	traefik-vX, replica    built binaries
+//	servers-KEY            root folder of the image of real servers, for a state of its recipe
 //	artifacts              what failed tests left to read
 type state string
 

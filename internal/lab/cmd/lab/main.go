@@ -1,6 +1,7 @@
 // Command lab brings up what end-to-end tests need, and takes it down.
 //
 //	lab up [--engine 20.10|28.5]   engine, Compose, Traefik and replica images
+//	lab servers                    the same as up, and the image of examples/servers
 //	lab down                       remove what tests left; stop an engine that the lab started
 //	lab env                        the same as up, and print the variables that lead to it, for eval
 //	lab doctor                     say what is there
@@ -32,7 +33,7 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("want up, down, env or doctor")
+		return errors.New("want up, servers, down, env or doctor")
 	}
 	flags := flag.NewFlagSet("lab "+args[0], flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -44,11 +45,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	switch args[0] {
-	case "up":
+	case "up", "servers":
 		started := time.Now()
 		l, err := open(ctx, stderr, *engine)
 		if err != nil {
 			return err
+		}
+		if args[0] == "servers" {
+			if _, err := l.Servers(ctx); err != nil {
+				return errors.Join(err, l.Close())
+			}
 		}
 		fmt.Fprintf(stderr, "lab: up in %s: engine %s at %s, Compose %s\n", time.Since(started).Round(time.Millisecond), l.Engine.Version, l.Engine.Host, l.Compose)
 		return l.Close()
@@ -67,7 +73,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case "doctor":
 		return lab.Doctor(ctx, stdout)
 	default:
-		return fmt.Errorf("unknown command %q: want up, down, env or doctor", args[0])
+		return fmt.Errorf("unknown command %q: want up, servers, down, env or doctor", args[0])
 	}
 }
 

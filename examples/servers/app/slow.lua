@@ -1,0 +1,7 @@
+core.register_service("slow", "http", function(applet)
+  core.msleep(3000)
+  applet:set_status(200)
+  applet:add_header("content-length", "5")
+  applet:start_response()
+  applet:send("done\n")
+end)
