@@ -144,7 +144,7 @@ var Table = []Program{
 	{Name: "s6", Kind: Manager, Names: []string{"s6-svscan"}, Graceful: []Signal{TERM, INT}, Term: "stops its services, gracefully",
 		Knobs: "s6-overlay: S6_KILL_GRACETIME, S6_SERVICES_GRACETIME (3000 ms each)", Observed: true, Source: "https://github.com/just-containers/s6-overlay"},
 	{Name: "runit", Kind: Manager, Names: []string{"runsvdir"}, Term: "ends at once: the kernel kills what it started", Observed: true, Source: "http://smarden.org/runit/runsvdir.8.html"},
-	{Name: "busybox init", Kind: Manager, Names: []string{"init", "linuxrc"}, Term: "everything gets SIGTERM, and SIGKILL a second later", Observed: true, Source: "https://git.busybox.net/busybox/tree/init/init.c"},
+	{Name: "busybox init", Kind: Manager, Names: []string{"busybox"}, Words: []string{"init"}, Term: "everything gets SIGTERM, and SIGKILL a second later", Observed: true, Source: "https://git.busybox.net/busybox/tree/init/init.c"},
 	{Name: "supervisord", Kind: Manager, Names: []string{"supervisord"}, Graceful: []Signal{TERM, INT, QUIT}, Term: "stops each program with its stopsignal",
 		Limit: Knob{Name: "stopwaitsecs", Default: 10 * time.Second}, Knobs: "stopsignal (TERM)", Observed: true, Source: "https://supervisord.org/configuration.html"},
 	{Name: "circus", Kind: Manager, Names: []string{"circusd"}, Modules: []string{"circus.circusd"}, Graceful: []Signal{TERM, INT, QUIT}, Term: "stops each watcher with its stop_signal",
@@ -178,7 +178,10 @@ var Table = []Program{
 		Source: "https://man7.org/linux/man-pages/man7/pid_namespaces.7.html"},
 
 	// Shells.
-	{Name: "shell", Kind: Shell, Names: []string{"sh", "dash", "bash", "ash", "mksh", "ksh", "ksh93", "zsh", "yash", "busybox"}, Dropped: []Signal{TERM},
+	{Name: "shell", Kind: Shell, Names: []string{"sh", "dash", "bash", "ash", "mksh", "ksh", "ksh93", "zsh", "yash"}, Dropped: []Signal{TERM},
 		Term: "without a trap not caught: PID 1 never gets it, and neither does what the shell has started", Needs: "exec before the application", Observed: true,
 		Source: "https://man7.org/linux/man-pages/man7/pid_namespaces.7.html"},
+	{Name: "busybox sh", Kind: Shell, Names: []string{"busybox"}, Words: []string{"sh"}, Dropped: []Signal{TERM},
+		Term: "without a trap not caught; with -c it makes room for the last command by itself", Needs: "exec before the application", Observed: true,
+		Source: "https://git.busybox.net/busybox/tree/shell/ash.c"},
 }
