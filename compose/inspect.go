@@ -69,6 +69,7 @@ func fillState(r *Replica, state *container.State) {
 	r.ExitCode = state.ExitCode
 	r.OOMKilled = state.OOMKilled
 	r.Error = state.Error
+	r.PID = state.Pid
 	r.Started = timestamp(state.StartedAt)
 	r.Finished = timestamp(state.FinishedAt)
 	health := state.Health
@@ -95,6 +96,8 @@ func fillConfig(r *Replica, config *container.Config) {
 	r.StopSignal = config.StopSignal
 	r.Entrypoint = config.Entrypoint
 	r.Command = config.Cmd
+	r.WorkingDir = config.WorkingDir
+	r.Environ = config.Env
 	if config.StopTimeout != nil {
 		grace := time.Duration(*config.StopTimeout) * time.Second
 		r.StopTimeout = &grace

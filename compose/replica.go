@@ -99,6 +99,9 @@ type Replica struct {
 	Entrypoint  []string // with Command: what PID 1 was started as
 	Command     []string
 	Init        bool // started below docker-init
+	PID         int  // of its first process, on the host of the Engine; 0: it does not run
+	WorkingDir  string
+	Environ     []string // NAME=value
 }
 
 // Has reports whether address leads to this replica: one of its own network

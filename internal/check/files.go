@@ -43,7 +43,7 @@ func Wants(r Replica) []string {
 			continue
 		}
 		switch known.Name {
-		case "shell":
+		case "shell", "busybox sh":
 			_, file := j.script(p)
 			want(file)
 		case "node":
