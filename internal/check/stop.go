@@ -380,3 +380,7 @@ func (j *judge) declared() {
 	}
 	j.process(&p, j.r.Signal, true)
 }
+
+// Zombie reports whether the kernel counts more processes of a replica than
+// its list shows: dead ones, or some that came or went in between.
+func Zombie(r Replica) bool { return r.Pids > r.threads() }
