@@ -48,14 +48,14 @@ func (c *checkup) file(service compose.Service) []check.Finding {
 	}
 	for _, r := range c.of(service) {
 		for _, h := range c.healers {
-			if h.restarts(r) {
+			if h.restarts(r) && c.flips(r) {
 				say(check.Healer, check.Error, check.Certain, []string{r.Name}, h.refusal(service, r))
 			}
 		}
 	}
 	for _, h := range declaredHealers(c.project.Services()) {
-		next := compose.Replica{Name: "replicas of " + service.Name, Labels: newcomer(service, known).Labels}
-		if h.restarts(next) && !slices.ContainsFunc(found, func(f check.Finding) bool { return f.ID == check.Healer }) {
+		next := compose.Replica{Name: "replicas of " + service.Name, Labels: newcomer(service, known).Labels, Entrypoint: service.Entrypoint, Command: service.Command}
+		if h.restarts(next) && c.flips(next) && !slices.ContainsFunc(found, func(f check.Finding) bool { return f.ID == check.Healer }) {
 			say(check.Healer, check.Error, check.Certain, nil, h.refusal(service, next))
 		}
 	}
@@ -67,6 +67,12 @@ func (c *checkup) file(service compose.Service) []check.Finding {
 		found = append(found, check.Drain(check.AsDeclared(service, nil), healthcheck, c.throttle())...)
 	}
 	return found
+}
+
+// flips reports whether a replica is told to report unhealthy before it leaves.
+func (c *checkup) flips(r compose.Replica) bool {
+	way, err := c.flipper.Way(r.Labels, slices.Concat(r.Entrypoint, r.Command))
+	return err == nil && way != "" && way != "none"
 }
 
 // name is what a replica is called.
@@ -86,6 +92,7 @@ func joined(separator string, texts ...string) string {
 // once drops the part of an advice that is for the next roll only.
 func once(advice string) string {
 	advice, _, _ = strings.Cut(advice, "; for replicas that ")
+	advice, _, _ = strings.Cut(advice, ", and for replicas that ")
 	return advice
 }
 
@@ -101,9 +108,11 @@ func (c *checkup) refused(service compose.Service, image *compose.Image) []check
 			entrypoint = slices.Concat(image.Entrypoint, entrypoint)
 		}
 	}
-	if image == nil && healthcheck == nil && !service.NoHealthcheck {
-		// The image may have one, and may have roll-init.
-		healthcheck, unsure = &compose.Healthcheck{Test: []string{"CMD", "unknown"}}, check.Likely
+	if image == nil && len(service.Entrypoint) == 0 { // it may be roll-init
+		unsure = check.Likely
+	}
+	if image == nil && healthcheck == nil && !service.NoHealthcheck { // the image may have one
+		healthcheck = &compose.Healthcheck{Test: []string{"CMD", "unknown"}}
 	}
 	declared := compose.Replica{
 		ID: "declared", Name: "replicas of " + service.Name, Project: service.Project, Service: service.Name, Number: 1,

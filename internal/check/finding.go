@@ -39,7 +39,7 @@ const (
 	Unknown Confidence = "unknown"
 )
 
-// ID names a verdict. Verdicts about what a stop does are listed in docs/check.md.
+// ID names a verdict. docs/check.md lists them all.
 type ID string
 
 // Verdicts about what the stop signal does.
@@ -105,7 +105,7 @@ type Edit struct {
 }
 
 // Merge puts findings that differ in their replica alone together, and sorts
-// them: by service, then worst first.
+// them: by service, those of none at the end, then worst first.
 func Merge(findings []Finding) []Finding {
 	var merged []Finding
 	for _, f := range findings {
@@ -126,9 +126,17 @@ func Merge(findings []Finding) []Finding {
 		}
 	}
 	slices.SortStableFunc(merged, func(a, b Finding) int {
-		return cmp.Or(strings.Compare(a.Service, b.Service), cmp.Compare(b.Level, a.Level), strings.Compare(string(a.ID), string(b.ID)))
+		return cmp.Or(alone(a)-alone(b), strings.Compare(a.Service, b.Service), cmp.Compare(b.Level, a.Level), strings.Compare(string(a.ID), string(b.ID)))
 	})
 	return merged
+}
+
+// alone is 1 for a finding of no one service.
+func alone(f Finding) int {
+	if f.Service == "" {
+		return 1
+	}
+	return 0
 }
 
 // Worst is the highest level among findings.
