@@ -289,6 +289,9 @@ func (c *checkup) look(ctx context.Context) error {
 	}
 	for _, k := range check.Killed(kills) {
 		if slices.ContainsFunc(c.services, func(s compose.Service) bool { return s.Name == k.Service }) {
+			c.found = slices.DeleteFunc(c.found, func(f check.Finding) bool { // the exit code says less
+				return f.ID == k.ID && slices.Equal(f.Replicas, k.Replicas)
+			})
 			c.found = append(c.found, k)
 		}
 	}

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"archive/tar"
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -169,10 +170,8 @@ func TestCheckSaysWhatAStopDoes(t *testing.T) {
 			t.Errorf("%s: exit code %d after a stop, want %d", c.service, got, c.code)
 		}
 	}
-	for _, f := range checked(t, p, "--layer", "replicas")["shell"] {
-		if f.ID != "KILLED-LAST-TIME" || f.Level != "warn" {
-			t.Errorf("after the stop: %+v", f)
-		}
+	if after := checked(t, p, "--layer", "replicas")["shell"]; len(after) != 1 || after[0].ID != "KILLED-LAST-TIME" || !strings.Contains(after[0].Proof, "SIGTERM") {
+		t.Errorf("after the stop: %+v", after)
 	}
 }
 
@@ -198,6 +197,35 @@ func TestARehearsalFlipsOneReplicaAndPutsItBack(t *testing.T) {
 	}
 	if after := names(t, p, "web"); !slices.Equal(after, before) {
 		t.Errorf("replicas were %v, are %v", before, after)
+	}
+	must(t, p.WaitServers(t.Context(), "web", 2))
+}
+
+func TestARehearsalThatIsInterruptedPutsTheReplicaBack(t *testing.T) {
+	t.Parallel()
+	p := started(t, 2)
+	cmd := command(t.Context(), p, "check", "--rehearse", "web", "--traefik", p.API, "--progress", "plain")
+	progress, err := cmd.StderrPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	flipped := false
+	for lines := bufio.NewScanner(progress); lines.Scan(); {
+		if !flipped && strings.Contains(lines.Text(), " failing 1 of 2") {
+			flipped = true
+			must(t, cmd.Process.Signal(os.Interrupt))
+		}
+		t.Log(lines.Text())
+	}
+	err = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); !flipped || code != 130 {
+		t.Errorf("flipped %t, exit code %d (%v), want 130", flipped, code, err)
+	}
+	containers, err := p.Containers(t.Context(), "web")
+	must(t, err)
+	for _, c := range containers {
+		if !strings.Contains(c.Status, "(healthy)") {
+			t.Errorf("%s is %s", c.Names, c.Status)
+		}
 	}
 	must(t, p.WaitServers(t.Context(), "web", 2))
 }
