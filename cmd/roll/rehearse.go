@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -37,6 +38,8 @@ type rehearsal struct {
 type stopwatch struct {
 	result     *rehearsal
 	flip, back time.Time
+	told       chan struct{} // closed when the replica has been told
+	once       sync.Once
 }
 
 func (w *stopwatch) On(e deploy.Event) {
@@ -54,6 +57,7 @@ func (w *stopwatch) On(e deploy.Event) {
 		w.flip = e.Time
 	case e.Phase == deploy.Sinking:
 		set(&r.Told, w.flip)
+		w.once.Do(func() { close(w.told) })
 	case e.Phase == deploy.Leaving:
 		set(&r.Unhealthy, w.flip)
 	case e.Phase == deploy.Settling:
@@ -110,16 +114,18 @@ func (a *app) rehearse(cmd *cobra.Command, args []string, o checkOptions) error 
 		return err
 	}
 	result := &rehearsal{Service: service.Name, Replica: replica.Name, Proven: c.unprovable() == "", Reason: c.unprovable()}
-	clock := &stopwatch{result: result}
+	clock := &stopwatch{result: result, told: make(chan struct{})}
 	// What is told, and nothing else: no slot of this ends a replica.
 	roller := c.roller(deploy.ObserverFunc(func(e deploy.Event) {
 		clock.On(e)
 		watch.mark(e)
 		c.tell(e)
-		c.show.On(e)
+		if e.Kind != deploy.KindResult {
+			c.show.On(e)
+		}
 	}), nil)
 	roller.Veto = watch.veto
-	went := roller.Run(ctx, out, snapshot)
+	went := away(ctx, roller, clock.told, out, snapshot)
 	back, err := c.undrain(context.WithoutCancel(ctx), roller, replica, policy)
 	lost := watch.end(a.streams)
 	switch {
@@ -128,13 +134,40 @@ func (a *app) rehearse(cmd *cobra.Command, args []string, o checkOptions) error 
 	case back.Outcome != deploy.Done && back.Outcome != deploy.UpToDate:
 		c.show.Result(back)
 		return &outcomeError{back.Outcome}
-	case went.Outcome != deploy.Done:
+	case went.Outcome != deploy.Done && ctx.Err() == nil:
 		c.show.Result(went)
 		return &outcomeError{went.Outcome}
 	case lost != nil:
 		return lost
 	}
+	if err := ctx.Err(); err != nil {
+		fmt.Fprintf(a.streams.Err, "roll: interrupted; %s is back in service\n", replica.Name)
+		return &outcomeError{deploy.Interrupted}
+	}
 	return a.printRehearsal(result, o.format)
+}
+
+// away runs the drain. A roll finishes what it has committed when it is
+// interrupted; here the way back is the end, so that waiting stops at once. Not
+// while the replica is being told: the flip could overtake the un-flip.
+func away(ctx context.Context, roller *deploy.Roller, told <-chan struct{}, plan deploy.Plan, snapshot deploy.Snapshot) deploy.Result {
+	ended, giveUp := make(chan struct{}), make(chan struct{})
+	defer close(ended)
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-ended:
+			return
+		}
+		select {
+		case <-told:
+			close(giveUp)
+		case <-ended:
+		}
+	}()
+	one := *roller
+	one.GiveUp = giveUp
+	return one.Run(ctx, plan, snapshot)
 }
 
 // toRehearse is the replica that a rehearsal flips: the newest one in service.
@@ -167,7 +200,7 @@ func (c *change) undrain(ctx context.Context, roller *deploy.Roller, replica com
 		return deploy.Result{}, err
 	}
 	back := *roller
-	back.Veto = nil // nothing may stop the way back
+	back.Veto, back.GiveUp = nil, c.app.streams.GiveUp // the probe does not stop the way back
 	return back.Run(ctx, plan, snapshot), nil
 }
 
