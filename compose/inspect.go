@@ -35,6 +35,7 @@ func replica(c container.InspectResponse) Replica {
 		fillState(&r, c.State)
 		if host := c.HostConfig; host != nil {
 			r.ReadOnly = host.ReadonlyRootfs
+			r.PIDMode = string(host.PidMode)
 			r.Init = host.Init != nil && *host.Init
 			for _, target := range slices.Sorted(maps.Keys(host.Tmpfs)) {
 				r.Mounts = append(r.Mounts, Mount{Type: "tmpfs", Destination: target})

@@ -64,7 +64,7 @@ func (l *lookout) reason() string {
 func asSeen(r compose.Replica) check.Replica {
 	seen := check.Replica{
 		Service: r.Service, Name: r.Name, Signal: program.TERM, Grace: r.Grace(), Entrypoint: r.Entrypoint, Command: r.Command,
-		Dir: r.WorkingDir, Environ: r.Environ, Init: r.Init, PID: r.PID,
+		Dir: r.WorkingDir, Environ: r.Environ, Init: r.Init, Shared: r.PIDMode != "" && r.PIDMode != "private", PID: r.PID,
 	}
 	if s, ok := program.ParseSignal(r.StopSignal); ok {
 		seen.Signal = s

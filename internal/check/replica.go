@@ -24,6 +24,7 @@ type Replica struct {
 	Dir        string   // working directory
 	Environ    []string // NAME=value
 	Init       bool     // below docker's own init
+	Shared     bool     // its first process is not PID 1: it shares the processes of the host or of another container
 
 	PID       int       // of its first process, as the processes have it; 0: not known
 	Processes []Process // empty: nothing runs, or it was not looked at

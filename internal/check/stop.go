@@ -20,7 +20,7 @@ const shortest = 5 * time.Second
 func Stop(r Replica) []Finding {
 	j := &judge{r: r}
 	if p := r.first(); p != nil {
-		j.process(p, r.Signal, true)
+		j.process(p, r.Signal, !r.Shared)
 		j.dead(p)
 	} else {
 		j.declared()

@@ -223,6 +223,7 @@ func TestWhatAStopDoes(t *testing.T) {
 		{"C44 no masks: a server is a server still", tree(unmasked(nginx)), "WRONG-SIGNAL likely"},
 		{"C44 no masks: the rest is unknown", tree(unmasked(ps(1, 0, "/server", 0))), "UNKNOWN unknown"},
 		{"a program that only has a server's name", tree(ps(1, 0, "httpd -f -p 80", 0)), "DROPPED"},
+		{"no PID 1: it shares the processes of the host", shared(tree(ps(1, 0, "/server", 0))), "INSTANT-DEATH"},
 		{"a native program with a handler", tree(ps(1, 0, "/server", 0x4002)), "UNKNOWN unknown"},
 		{"an init in front of a program without a handler", tree(tini("-- /server"), ps(7, 1, "/server", 0)), "INSTANT-DEATH"},
 		{"a rewrite to nothing", tree(dumbInit("-r 15:0 nginx"), nginx), "DROPPED"},
@@ -246,6 +247,8 @@ func TestWhatAStopDoes(t *testing.T) {
 		})
 	}
 }
+
+func shared(r Replica) Replica { r.Shared = true; return r }
 
 func unmasked(p Process) Process {
 	return Process{PID: p.PID, Parent: p.Parent, Args: p.Args}
