@@ -5,6 +5,7 @@ package e2e
 import (
 	"archive/tar"
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -67,6 +68,12 @@ func shellImage(t *testing.T) string {
 	must(t, err)
 	must(t, body.Close())
 	must(t, theLab.Docker.ContainerRemove(ctx, made.ID, container.RemoveOptions{}))
+	t.Cleanup(func() {
+		_, err := theLab.Docker.ImageRemove(context.WithoutCancel(ctx), ref, image.RemoveOptions{})
+		if err != nil {
+			t.Error(err)
+		}
+	})
 	return ref
 }
 
