@@ -60,11 +60,16 @@ func (l *lookout) reason() string {
 	return l.why
 }
 
+// settling is how long a replica without a healthcheck counts as starting: its
+// entrypoint script runs, and its program has no handlers yet.
+const settling = 5 * time.Second
+
 // asSeen is what the inspect of a replica tells.
 func asSeen(r compose.Replica) check.Replica {
 	seen := check.Replica{
 		Service: r.Service, Name: r.Name, Signal: program.TERM, Grace: r.Grace(), Entrypoint: r.Entrypoint, Command: r.Command,
-		Dir: r.WorkingDir, Environ: r.Environ, Init: r.Init, Shared: r.PIDMode != "" && r.PIDMode != "private", PID: r.PID,
+		Starting: r.Health == compose.Starting || r.Health == compose.NoHealth && time.Since(r.Started) < settling,
+		Dir:      r.WorkingDir, Environ: r.Environ, Init: r.Init, Shared: r.PIDMode != "" && r.PIDMode != "private", PID: r.PID,
 	}
 	if s, ok := program.ParseSignal(r.StopSignal); ok {
 		seen.Signal = s

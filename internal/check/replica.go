@@ -26,6 +26,10 @@ type Replica struct {
 	Init       bool     // below docker's own init
 	Shared     bool     // its first process is not PID 1: it shares the processes of the host or of another container
 
+	// Starting says that it is not up yet: entrypoint scripts run, and programs
+	// have not installed their handlers.
+	Starting bool
+
 	PID       int       // of its first process, as the processes have it; 0: not known
 	Processes []Process // empty: nothing runs, or it was not looked at
 	Pids      int       // processes and threads that the kernel counts, dead ones included; 0: not known

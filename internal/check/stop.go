@@ -25,6 +25,12 @@ func Stop(r Replica) []Finding {
 	} else {
 		j.declared()
 	}
+	if r.Starting && slices.ContainsFunc(j.found, func(f Finding) bool { return f.about() && f.Level >= Warn }) {
+		seen := j.found[slices.IndexFunc(j.found, func(f Finding) bool { return f.about() && f.Level >= Warn })]
+		j.found = nil
+		j.add(Undecided, Note, Unknown, "it is starting, so that a verdict would be too early: it may not have installed its handlers yet", seen.Proof, "roll check again when it is healthy")
+		return j.found
+	}
 	if !slices.ContainsFunc(j.found, func(f Finding) bool { return f.about() }) {
 		j.add(Undecided, Note, Unknown, "what "+r.Signal.String()+" does to it is not known", "", "roll check --rehearse "+r.Service+" shows that a flip works; a drain before the stop signal (roll up does one) needs no handler")
 	}
@@ -190,7 +196,7 @@ func (j *judge) server(p *Process, known *program.Program, s program.Signal) {
 		j.unknown(p, s) // it only has the name
 	case known.Name == "uwsgi" && j.uwsgi(p, s):
 	case slices.Contains(known.Graceful, s):
-		j.limits(p, known)
+		j.limits(p, known, s)
 	case best == 0:
 		j.add(InstantDeath, Error, confidence, fmt.Sprintf("%s on %s: %s", known.Name, s, known.Term), p.masks(), strings.TrimPrefix(known.Needs+", or a drain before the signal (label roll.drain: 10s)", ", or "))
 	case slices.Contains(known.Fast, s):
@@ -209,7 +215,7 @@ func (j *judge) server(p *Process, known *program.Program, s program.Signal) {
 
 // limits compares a program's own limit with the grace period, and with
 // nothing at all.
-func (j *judge) limits(p *Process, known *program.Program) {
+func (j *judge) limits(p *Process, known *program.Program, s program.Signal) {
 	limit, where := j.limit(p, known)
 	proof := p.masks()
 	if where != "" {
@@ -222,7 +228,7 @@ func (j *judge) limits(p *Process, known *program.Program) {
 		if where == "" {
 			confidence = Likely
 		}
-		j.add(KnobTooShort, Error, confidence, fmt.Sprintf("%s resets its requests on %s: %s is 0", known.Name, j.r.Signal, k.Name), proof, k.Name+" = "+seconds(max(j.r.Grace-2*time.Second, shortest)))
+		j.add(KnobTooShort, Error, confidence, fmt.Sprintf("%s resets its requests on %s: %s is 0", known.Name, s, k.Name), proof, k.Name+" = "+seconds(max(j.r.Grace-2*time.Second, shortest)))
 		return
 	case limit > 0 && limit < shortest:
 		j.add(KnobTooShort, Warn, Certain, fmt.Sprintf("%s kills what takes longer than %s (%s)", known.Name, limit, k.Name), proof,
@@ -235,8 +241,8 @@ func (j *judge) limits(p *Process, known *program.Program) {
 		}
 	}
 	text := known.Name + " ends gracefully: " + known.Term
-	if j.r.Signal != program.TERM {
-		text = fmt.Sprintf("%s ends gracefully on %s", known.Name, j.r.Signal)
+	if s != program.TERM {
+		text = fmt.Sprintf("%s ends gracefully on %s", known.Name, s)
 	}
 	confidence := Certain
 	if !known.Observed || !p.Masked || known.Kind == program.Runtime {
@@ -333,6 +339,10 @@ func (j *judge) killed(p *Process, text string, confidence Confidence, fix strin
 	j.add(KilledByInitExit, Error, confidence, text, p.masks(), fix, edits...)
 }
 
+// someDead is the number of dead processes from which on they are no probe
+// that happens to end.
+const someDead = 3
+
 // dead counts processes that have ended and that nobody has reaped. The
 // process list does not show them, the kernel's count does.
 func (j *judge) dead(p *Process) {
@@ -342,15 +352,19 @@ func (j *judge) dead(p *Process) {
 	}
 	proof := fmt.Sprintf("%d processes and threads counted, %d of them alive", j.r.Pids, j.r.threads())
 	text := fmt.Sprintf("%d dead processes that nobody has reaped", n)
+	level, confidence := Warn, Certain
+	if n < someDead {
+		level, confidence = Note, Likely
+	}
 	if known := p.program(); known != nil && (known.Kind == program.Init || known.Name == "s6") {
-		j.add(Zombies, Warn, Certain, text+": PID 1 is an init, so their parent lives and does not wait for them, and no init can", proof, "the parent has to wait for its children")
+		j.add(Zombies, level, confidence, text+": PID 1 is an init, so their parent lives and does not wait for them, and no init can", proof, "the parent has to wait for its children")
 		return
 	}
 	if len(j.r.Processes) > 1 {
-		j.add(Zombies, Warn, Certain, text+"; orphans among them are PID 1's, which is no init; those of a living parent no init can reap", proof, "init: true", j.edit("true", "init"))
+		j.add(Zombies, level, confidence, text+"; orphans among them are PID 1's, which is no init; those of a living parent no init can reap", proof, "init: true", j.edit("true", "init"))
 		return
 	}
-	j.add(Zombies, Warn, Certain, text+": their parent is PID 1, which is no init", proof, "init: true", j.edit("true", "init"))
+	j.add(Zombies, level, confidence, text+": their parent is PID 1, which is no init", proof, "init: true", j.edit("true", "init"))
 }
 
 // declared judges what the container would be started as, when nothing runs.

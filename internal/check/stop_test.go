@@ -211,6 +211,9 @@ func TestWhatAStopDoes(t *testing.T) {
 		{"C38 the masks of tini say nothing about it", tree(tini("-- python3 -u app.py"), handlerApp(7, 1)), "OK likely"},
 		{"C38 nor when the kernel does not tell what it waits in", tree(ps(1, 0, "tini -- python3 -u app.py", 0, ignoring(tiniIgnored), threads(Thread{})), handlerApp(7, 1)), "OK likely"},
 		{"C39 zombies of PID 1", tree(ps(1, 0, "python3 -u app.py", pyHandler)).counting(4), "ZOMBIES, OK likely"},
+		{"a dead process or two may be a probe that ends", tree(ps(1, 0, "python3 -u app.py", pyHandler)).counting(2), "ZOMBIES likely, OK likely"},
+		{"a program that is starting has no handlers yet", starting(tree(ps(1, 0, "python3 -u app.py", pyCaught))), "UNKNOWN unknown"},
+		{"a program that is starting and has them", starting(tree(handlerApp(1, 0))), "OK likely"},
 		{"C39 none with tini", tree(tini("-- python3 -u app.py"), handlerApp(7, 1)).counting(2), "OK likely"},
 		{"C40 WINCH to Go", tree(ps(1, 0, "/server", goHandlers, threads(Thread{Wait: "futex_wait"}))).on(program.WINCH), "DROPPED"},
 		{"C40 WINCH to node", tree(ps(1, 0, "node server.js", nodeCaught)).on(program.WINCH), "DROPPED"},
@@ -249,6 +252,8 @@ func TestWhatAStopDoes(t *testing.T) {
 }
 
 func shared(r Replica) Replica { r.Shared = true; return r }
+
+func starting(r Replica) Replica { r.Starting = true; return r }
 
 func unmasked(p Process) Process {
 	return Process{PID: p.PID, Parent: p.Parent, Args: p.Args}
