@@ -51,6 +51,7 @@ type judge struct {
 	r        Replica
 	found    []Finding
 	declares bool // nothing runs: what is declared is judged
+	group    bool // an init sends the signal to the whole group
 }
 
 func (j *judge) add(id ID, level Level, confidence Confidence, text, proof, fix string, edits ...Edit) {
@@ -93,6 +94,10 @@ func (j *judge) process(p *Process, s program.Signal, first bool) {
 				return
 			}
 		}
+	}
+	if known != nil && known.Kind == program.Server && known.Best() != 0 && !p.takes(known.Best()) {
+		j.add(Undecided, Note, Unknown, fmt.Sprintf("%q has no handler for %s, which ends %s gracefully: it is not up yet, or only has the name", p, known.Best(), known.Name), p.masks(), "roll check again when it serves")
+		return
 	}
 	if j.undelivered(p, known, s, first) {
 		return
@@ -192,8 +197,6 @@ func (j *judge) server(p *Process, known *program.Program, s program.Signal) {
 		confidence = Likely
 	}
 	switch {
-	case best != 0 && !p.takes(best):
-		j.unknown(p, s) // it only has the name
 	case known.Name == "uwsgi" && j.uwsgi(p, s):
 	case slices.Contains(known.Graceful, s):
 		j.limits(p, known, s)

@@ -24,6 +24,7 @@ func (j *judge) init(p *Process, known *program.Program, s program.Signal) {
 		return
 	}
 	child := children[0]
+	j.group = group
 	if known.Name == "roll-init" {
 		if sub := child.program(); sub != nil && slices.ContainsFunc(p.Args, func(a string) bool { return a == "--auto" }) && sub.Rewrite != 0 && s == program.TERM {
 			to = sub.Rewrite
@@ -261,6 +262,7 @@ var (
 	trapped    = regexp.MustCompile(`trap\s+(?:'([^']*)'|"([^"]*)"|(\S+))\s+[^\n;]*\b(?:SIG)?(?:TERM|15)\b`)
 	background = regexp.MustCompile(`[^&>|<]&(\s*$|\s*[^&>1])`)
 	waiting    = regexp.MustCompile(`(^|[\s;&(])wait\b`)
+	leaves     = regexp.MustCompile(`\bexit\b`)
 	polling    = regexp.MustCompile(`kill\s+-0`)
 )
 
@@ -288,6 +290,8 @@ func (j *judge) trap(p *Process, s program.Signal) {
 	}
 	waits := len(waiting.FindAllString(rest, -1))
 	switch {
+	case j.group && leaves.MatchString(body) && !waiting.MatchString(body):
+		j.killed(p, "the whole group gets the signal, so that the trap runs at once; it exits without waiting for the application, and the kernel kills that", Likely, "wait for the application before the exit of the trap; or no shell at all: exec app")
 	case !background.MatchString(rest):
 		j.add(Dropped, Error, Likely, fmt.Sprintf("the shell runs its trap for %s only when its foreground command has ended", s), where, "start the application in the background: app & pid=$!; trap 'kill -TERM $pid' TERM; wait $pid; wait $pid")
 	case waits >= 2, waiting.MatchString(body), polling.MatchString(text), loops.MatchString(rest) && waits > 0:
@@ -438,8 +442,8 @@ func (j *judge) supervisor(p *Process, known *program.Program, children []*Proce
 		}
 		j.process(child, s, false)
 	}
-	if len(children) == 0 {
-		j.add(OK, Fine, Likely, fmt.Sprintf("%s on %s: %s", known.Name, j.r.Signal, known.Term), fmt.Sprintf("process %q", p), "")
+	if len(children) == 0 && !j.declares {
+		j.add(Undecided, Note, Unknown, known.Name+" runs nothing yet: whether what it starts ends gracefully is not known", fmt.Sprintf("process %q", p), "roll check again when it does")
 	}
 }
 
