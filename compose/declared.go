@@ -67,6 +67,10 @@ func declared(model *types.Project, config types.ServiceConfig, environment type
 		NetworkMode:   config.NetworkMode,
 		OneShot:       config.Provider != nil,
 		ReadOnly:      config.ReadOnly,
+		Entrypoint:    config.Entrypoint,
+		Command:       config.Command,
+		Environ:       assignments(config.Environment),
+		Init:          value(config.Init),
 	}
 	if s.Image == "" && s.Build {
 		separator := "-"

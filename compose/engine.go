@@ -411,8 +411,14 @@ func (e *Engine) Logs(ctx context.Context, id string, lines int) ([]string, erro
 
 // Image is what an image gives to every container that is made of it.
 type Image struct {
-	ID     string
-	Labels map[string]string
+	ID          string
+	Labels      map[string]string
+	Entrypoint  []string
+	Command     []string
+	WorkingDir  string
+	Environ     []string     // NAME=value
+	StopSignal  string       // empty: none
+	Healthcheck *Healthcheck // nil: none
 }
 
 // ImageID says what an image reference means on this Engine now. The error of
@@ -434,8 +440,12 @@ func (e *Engine) Image(ctx context.Context, ref string) (Image, error) {
 		return Image{}, fmt.Errorf("look up image %s: %w", ref, err)
 	}
 	image := Image{ID: found.ID}
-	if found.Config != nil {
-		image.Labels = found.Config.Labels
+	if c := found.Config; c != nil {
+		image.Labels, image.Entrypoint, image.Command = c.Labels, c.Entrypoint, c.Cmd
+		image.WorkingDir, image.Environ, image.StopSignal = c.WorkingDir, c.Env, c.StopSignal
+		if h := c.Healthcheck; h != nil && len(h.Test) > 0 && h.Test[0] != "NONE" {
+			image.Healthcheck = healthcheck(h.Test, h.Interval, h.Timeout, h.StartPeriod, h.StartInterval, h.Retries)
+		}
 	}
 	return image, nil
 }

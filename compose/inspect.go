@@ -35,6 +35,7 @@ func replica(c container.InspectResponse) Replica {
 		fillState(&r, c.State)
 		if host := c.HostConfig; host != nil {
 			r.ReadOnly = host.ReadonlyRootfs
+			r.PIDMode = string(host.PidMode)
 			r.Init = host.Init != nil && *host.Init
 			for _, target := range slices.Sorted(maps.Keys(host.Tmpfs)) {
 				r.Mounts = append(r.Mounts, Mount{Type: "tmpfs", Destination: target})
@@ -69,6 +70,7 @@ func fillState(r *Replica, state *container.State) {
 	r.ExitCode = state.ExitCode
 	r.OOMKilled = state.OOMKilled
 	r.Error = state.Error
+	r.PID = state.Pid
 	r.Started = timestamp(state.StartedAt)
 	r.Finished = timestamp(state.FinishedAt)
 	health := state.Health
@@ -95,6 +97,8 @@ func fillConfig(r *Replica, config *container.Config) {
 	r.StopSignal = config.StopSignal
 	r.Entrypoint = config.Entrypoint
 	r.Command = config.Cmd
+	r.WorkingDir = config.WorkingDir
+	r.Environ = config.Env
 	if config.StopTimeout != nil {
 		grace := time.Duration(*config.StopTimeout) * time.Second
 		r.StopTimeout = &grace

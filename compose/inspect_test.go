@@ -69,6 +69,8 @@ func TestReplicaIsReadFromAnEngineOf2010(t *testing.T) {
 		},
 		Entrypoint: []string{"/app"},
 		Init:       true,
+		PID:        13886,
+		Environ:    []string{"A=1"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", got, want)

@@ -98,7 +98,11 @@ type Replica struct {
 	ReadOnly    bool     // root file system is read-only
 	Entrypoint  []string // with Command: what PID 1 was started as
 	Command     []string
-	Init        bool // started below docker-init
+	Init        bool   // started below docker-init
+	PID         int    // of its first process, on the host of the Engine; 0: it does not run
+	PIDMode     string // whose processes it shares: empty, host, container:ID
+	WorkingDir  string
+	Environ     []string // NAME=value
 }
 
 // Has reports whether address leads to this replica: one of its own network

@@ -65,4 +65,8 @@ type Service struct {
 	OneShot       bool     // restart "no" and others wait for its completion, or a provider/job: never rolled
 	Volumes       []Mount  // as declared
 	ReadOnly      bool     // read_only: no root file system to write to
+	Entrypoint    []string // empty: the image's
+	Command       []string // empty: the image's, unless there is an entrypoint
+	Environ       []string // NAME=value, sorted
+	Init          bool     // below docker's own init
 }

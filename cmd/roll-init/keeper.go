@@ -211,7 +211,7 @@ func (k *keeper) isStop(s syscall.Signal) bool {
 		return false
 	}
 	p := programOf(k.main)
-	return p != nil && p.graceful == s
+	return p != nil && syscall.Signal(p.Rewrite) == s
 }
 
 // mapped is the signal that a process gets for one that was received.
@@ -222,11 +222,11 @@ func (k *keeper) mapped(s syscall.Signal, pid int) syscall.Signal {
 	if k.auto && s == syscall.SIGTERM {
 		if p := programOf(pid); p != nil {
 			need := ""
-			if p.note != "" {
-				need = "; it needs " + p.note
+			if p.Needs != "" {
+				need = "; it needs " + p.Needs
 			}
-			k.log.infof("%s ends gracefully on %s%s", p.name, signalName(p.graceful), need)
-			return p.graceful
+			k.log.infof("%s ends gracefully on %s%s", p.Name, p.Rewrite, need)
+			return syscall.Signal(p.Rewrite)
 		}
 	}
 	return s

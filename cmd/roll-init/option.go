@@ -297,11 +297,3 @@ func setVerbosity(o *options, text string) error {
 	o.verbosity = n
 	return nil
 }
-
-func autoNames() string {
-	var names []string
-	for _, p := range programs {
-		names = append(names, p.name)
-	}
-	return strings.Join(names, ", ")
-}

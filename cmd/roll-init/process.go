@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/roll-deploy/roll/internal/program"
 )
 
 // process is what /proc tells about one.
@@ -60,7 +62,7 @@ func parseStat(text string) (process, bool) {
 
 // programOf recognises what a process runs now: an entrypoint script may have made place for the server meanwhile. What
 // /proc does not show to this user is not recognised.
-func programOf(pid int) *program {
+func programOf(pid int) *program.Program {
 	at := "/proc/" + strconv.Itoa(pid)
 	executable, err := os.Readlink(at + "/exe")
 	if err != nil {

@@ -56,6 +56,7 @@ func explain(err error, roll string) (code int, text string) {
 		history     *deploy.HistoryError
 		alive       *aliveError
 		locked      *deploy.LockedError
+		findings    *findingsError
 	)
 	switch {
 	case errors.As(err, &outcome):
@@ -70,6 +71,8 @@ func explain(err error, roll string) (code int, text string) {
 			return 130, ""
 		}
 		return 0, ""
+	case errors.As(err, &findings):
+		return 1, ""
 	case errors.As(err, &usage):
 		return 2, say(err, "type "+usage.hint)
 	case errors.As(err, &refused):

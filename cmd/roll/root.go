@@ -89,7 +89,7 @@ func (a *app) newRootCmd() *cobra.Command {
 	})
 	cmd.AddCommand(
 		newUpCmd(a), newScaleCmd(a), newRestartCmd(a), newStatusCmd(a), newHistoryCmd(a), newRollbackCmd(a), newUnlockCmd(a),
-		newDrainCmd(a), newUndrainCmd(a), newProbeCmd(a), newVersionCmd(a),
+		newDrainCmd(a), newUndrainCmd(a), newCheckCmd(a), newProbeCmd(a), newVersionCmd(a),
 	)
 	for _, sub := range cmd.Commands() {
 		sub.SetFlagErrorFunc(func(c *cobra.Command, err error) error {

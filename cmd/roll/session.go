@@ -265,6 +265,7 @@ func (s *session) look(ctx context.Context, service compose.Service, hashes map[
 	snap.Untold = s.flips(&snap, healers)
 	snap.Clashes = clashes(service, image, snap.Replicas, s.instances)
 	snap.Unfit, snap.Notes = fitness(service, image, s.instances, snap.Expected || snap.Routed())
+	snap.Notes = append(snap.Notes, beforehand(service, image, s.throttle())...)
 	return snap, nil
 }
 
