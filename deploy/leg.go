@@ -733,6 +733,10 @@ func (m *machine) stop(s *slot, l *leg, r compose.Replica, there bool) error {
 		if len(listed(m.world.routes, r)) > 0 {
 			return m.relapse(s, l, "came back into the routers")
 		}
+		if l.flipped.IsZero() && r.Ready() {
+			// It served nobody, so it was not told: a router is about to list it.
+			return m.relapse(s, l, "became healthy again")
+		}
 	}
 	l.gone, l.signalled = true, time.Now()
 	m.act(s, l, m.grace(l)+removeLimit, func(ctx context.Context) error {
