@@ -90,7 +90,7 @@ func contextHost(ctx context.Context) string {
 
 // ask returns the version of the engine at host, or why it does not answer.
 func ask(ctx context.Context, host string) (string, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, 5*time.Second, errors.New("no answer in 5s"))
+	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errors.New("no answer in 30s"))
 	defer cancel()
 	c, err := client.NewClientWithOpts(client.WithHost(host), client.WithAPIVersionNegotiation())
 	if err != nil {
