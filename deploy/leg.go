@@ -782,11 +782,16 @@ func (m *machine) remove(s *slot, l *leg, there bool) {
 	var unkept error
 	m.act(s, l, removeLimit, func(ctx context.Context) error {
 		if m.r.Keeper != nil && l.role == OldReplica && s.kept == nil {
-			kept, err := m.r.Keeper.Keep(ctx, l.id)
+			why := fmt.Errorf("what it was could not be read within %s", short(keepLimit))
+			keeping, cancel := context.WithTimeoutCause(ctx, keepLimit, why)
+			defer cancel()
+			kept, err := m.r.Keeper.Keep(keeping, l.id)
 			switch {
 			case err == nil:
 				s.kept = kept
 			case errors.Is(err, compose.ErrGone):
+			case context.Cause(keeping) == why: // it wrote thousands of files, or the host is busy
+				unkept = why
 			case last:
 				unkept = err
 			default:
