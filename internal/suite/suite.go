@@ -110,7 +110,7 @@ func (s *suite) onLab(ctx context.Context, version string) (err error) {
 	s.env = l.Env()
 	defer func() { s.env = nil }()
 	title := "end-to-end tests on engine " + l.Engine.Version + ", Compose " + l.Compose
-	return s.goTest(ctx, title, append([]string{"-tags", endToEnd, "-p", "1", "-parallel", "2", "-timeout", "60m"}, packages...)...)
+	return s.goTest(ctx, title, append([]string{"-tags", endToEnd, "-p", "1", "-parallel", "2", "-timeout", "85m"}, packages...)...)
 }
 
 // endToEndPackages are the packages with test files that only the build tag brings in.
