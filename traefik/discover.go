@@ -72,7 +72,7 @@ type Instance struct {
 	// its configuration could not be read.
 	Settings Settings
 
-	settled time.Time // see member.settled
+	started time.Time // see member.started
 }
 
 // Discover finds every Traefik that the daemon runs and the way to its API,
@@ -138,7 +138,7 @@ func named(ctx context.Context, options Options) ([]Instance, error) {
 	for i, instance := range instances {
 		group.Go(func() {
 			version, err := instance.Client.Version(ctx)
-			instance.Version, instance.settled, unproven[i] = version.Version, settled(version), err
+			instance.Version, instance.started, unproven[i] = version.Version, startOf(version), err
 		})
 	}
 	group.Wait()
@@ -306,7 +306,7 @@ func (s search) prove(ctx context.Context, instance *Instance, client *Client, s
 		}
 	}
 	client.timeout = defaultTimeout // attempts are shorter than what follows
-	instance.Client, instance.Version, instance.settled = client, version.Version, settled(version)
+	instance.Client, instance.Version, instance.started = client, version.Version, startOf(version)
 	return nil
 }
 

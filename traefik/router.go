@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +16,9 @@ const (
 	// heard of any container: it waits for no provider before it serves
 	// (facts.md A5, last paragraph). Its Docker provider needs one list.
 	warmUp = 3 * time.Second
+	// warmUpAgain is the same for one that has shown containers before it was
+	// restarted: they have hardly all gone, and its host may be busy.
+	warmUpAgain = 30 * time.Second
 	// warmUpPoll is how often a Traefik that warms up is asked again.
 	warmUpPoll = 100 * time.Millisecond
 	// lookAgain is the least time between two searches for an instance that
@@ -42,26 +44,40 @@ type Router struct {
 // member is an instance in use.
 type member struct {
 	Instance
-	// settled is when an answer that shows no container can be believed, in
-	// Unix nanoseconds by our clock. 0 means at once.
-	settled atomic.Int64
+	mu      sync.Mutex // guards the rest
+	started time.Time  // by our clock; zero: long ago, as far as anybody knows
+	heard   bool       // it has shown containers since then
+	before  bool       // it has shown containers before that
 }
 
-func newMember(instance Instance) *member {
-	m := &member{Instance: instance}
-	if !instance.settled.IsZero() {
-		m.settled.Store(instance.settled.UnixNano())
+func newMember(instance Instance, before bool) *member {
+	return &member{Instance: instance, started: instance.started, before: before}
+}
+
+// born notes when the instance was started; zero: not known.
+func (m *member) born(at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if gap := at.Sub(m.started); at.IsZero() || gap < time.Second { // the same start, as well as both clocks tell
+		return
 	}
-	return m
+	m.started, m.heard, m.before = at, false, m.before || m.heard
 }
 
-// settled is when a Traefik that reports this version will have heard of its
-// containers.
-func settled(version Version) time.Time {
-	if version.Uptime < 0 || version.Uptime >= warmUp {
+// shown reports whether the instance has ever shown containers.
+func (m *member) shown() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.heard || m.before
+}
+
+// startOf is when a Traefik that reports this version was started, by our
+// clock; zero when it does not tell.
+func startOf(version Version) time.Time {
+	if version.Uptime < 0 {
 		return time.Time{}
 	}
-	return time.Now().Add(warmUp - version.Uptime)
+	return time.Now().Add(-version.Uptime)
 }
 
 // NewRouter asks these instances. rediscover is called when one of them fails:
@@ -70,7 +86,7 @@ func settled(version Version) time.Time {
 func NewRouter(instances []Instance, rediscover func(context.Context) ([]Instance, error)) *Router {
 	r := &Router{rediscover: rediscover, most: len(instances)}
 	for _, instance := range instances {
-		r.members = append(r.members, newMember(instance))
+		r.members = append(r.members, newMember(instance, false))
 	}
 	return r
 }
@@ -221,9 +237,7 @@ func (m *member) view(ctx context.Context) (View, error) {
 		if err != nil {
 			return View{}, err
 		}
-		if until := settled(version); !until.IsZero() {
-			m.settled.Store(until.UnixNano())
-		}
+		m.born(startOf(version))
 	}
 	for !m.complete(view) {
 		select {
@@ -241,8 +255,15 @@ func (m *member) view(ctx context.Context) (View, error) {
 // complete reports whether a view can be believed to show all containers. The
 // provider's first message holds all of them.
 func (m *member) complete(view View) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.heard = m.heard || view.fromProvider("docker", "swarm")
+	wait := warmUp
+	if m.before {
+		wait = warmUpAgain
+	}
 	listens := m.Settings.Docker.Enabled || m.Settings.Swarm.Enabled || m.Settings.Source == ""
-	return !listens || view.fromProvider("docker", "swarm") || time.Now().UnixNano() >= m.settled.Load()
+	return m.heard || !listens || time.Since(m.started) >= wait
 }
 
 // refresh finds the instances again and returns those to go on with: members
@@ -271,7 +292,8 @@ func (r *Router) refresh(ctx context.Context, asked []*member, failures map[*mem
 			}
 			continue
 		}
-		members = append(members, newMember(instance))
+		known := func(m *member) bool { return m.Name == instance.Name && m.shown() }
+		members = append(members, newMember(instance, slices.ContainsFunc(asked, known)))
 	}
 	if len(members) == 0 {
 		var names []string
