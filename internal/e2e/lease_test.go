@@ -117,7 +117,7 @@ func TestOfTwoRollsAtTheSameInstantOneWinsAndTheOtherExits5OrWaits(t *testing.T)
 		case waits && (second.code != 0 || second.result(t).Outcome != "up_to_date"):
 			t.Fatalf("round %d: who waited: %s", i+1, second)
 		case !waits && (second.code != 5 || !strings.Contains(second.stderr, "roll: another roll is at work on project "+p.Name) ||
-			!strings.Contains(second.stderr, "roll up worker") || !strings.Contains(second.stderr, "--wait-lock 10m") || !strings.Contains(second.stderr, "roll unlock")):
+			!strings.Contains(second.stderr, "roll up worker") || !strings.Contains(second.stderr, "--wait-lock 10m") || !strings.Contains(second.stderr, "see roll --traefik "+p.API+" unlock --help")):
 			t.Fatalf("round %d: who came too late: %s", i+1, second)
 		}
 		if now, want := running(t, p), "roll-lab/replica:"+version+" running"; !slices.Equal(now, []string{want, want}) {
