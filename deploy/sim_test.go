@@ -35,7 +35,7 @@ func worldsByDefault() int {
 	if n, err := strconv.Atoi(os.Getenv("SIM_WORLDS")); err == nil {
 		return n
 	}
-	return 2000
+	return 1000
 }
 
 // scenario is a random world and what is done in it.

@@ -29,6 +29,7 @@ type container struct {
 	probes   []compose.Probe
 	probed   int
 	fooled   bool // a probe that lied changed its health
+	deafened bool // a probe that lied passed after its flip: it looks deaf
 	restarts int
 	exit     int
 	oom      bool
@@ -106,6 +107,7 @@ func (c *container) probe() {
 		lie := c.w.lies(c)
 		if lie {
 			p.ExitCode, p.Output = 1-p.ExitCode, "a lie"
+			c.deafened = c.deafened || c.flipped && p.ExitCode == 0
 		}
 		c.probes = append(c.probes, p)
 		c.probes = c.probes[max(0, len(c.probes)-5):]

@@ -241,7 +241,7 @@ func (s *Session) Stop(ctx context.Context, id string, grace *time.Duration) err
 		known := c.life == life && (!c.fooled || before && !s.w.options.NoAPI)
 		switch {
 		case !s.w.routed(c) || c.version.NoWay || c.version.Losses || s.w.options.Worker:
-		case c.version.Ineffective && c.version.Name == s.w.declared.Name:
+		case (c.version.Ineffective || c.deafened) && c.version.Name == s.w.declared.Name:
 			s.w.dead[c.address] = true // a new one that does not hear its flip can leave in no other way
 		case known:
 			s.w.violate("%s got its stop signal while it was routed", c.name)
