@@ -34,8 +34,9 @@ type Engine struct {
 	api   client.APIClient
 	calls atomic.Int64
 
-	mu   sync.Mutex
-	seen map[string]sighting // by id
+	mu    sync.Mutex
+	seen  map[string]sighting // by id
+	heard map[string]int      // by project, "" is any: streams of changes that are open
 }
 
 // sighting is an inspect, with what the list said just before it.
@@ -50,7 +51,7 @@ type sighting struct {
 // API version (facts.md D6) and must have no request timeout: a stop blocks
 // for as long as it takes.
 func NewEngine(api client.APIClient) *Engine {
-	return &Engine{api: api, seen: map[string]sighting{}}
+	return &Engine{api: api, seen: map[string]sighting{}, heard: map[string]int{}}
 }
 
 // Calls is how many requests were made so far. The one that negotiates the
@@ -99,7 +100,7 @@ func (e *Engine) list(ctx context.Context, project, service string) ([]Replica, 
 			continue
 		}
 		group.Go(func() error {
-			at := time.Now()
+			at := e.expect(summary)
 			r, err := e.Inspect(groupCtx, summary.ID)
 			if errors.Is(err, ErrGone) {
 				return nil
@@ -110,8 +111,6 @@ func (e *Engine) list(ctx context.Context, project, service string) ([]Replica, 
 			found[i] = &r
 			if now.agrees(r) {
 				e.remember(summary.ID, sighting{listed: now, status: summary.Status, at: at, replica: r})
-			} else {
-				e.forget(summary.ID)
 			}
 			return nil
 		})
@@ -140,13 +139,48 @@ func (e *Engine) known(c container.Summary, now listed) (Replica, bool) {
 	if !ok || before.listed != now || restarted(before.status, c.Status, time.Since(before.at)) {
 		return Replica{}, false
 	}
+	// A container that was as young as it could be may have started again since and look the same: only events tell.
+	if fresh(before.status) && e.heard[before.replica.Project]+e.heard[""] == 0 {
+		return Replica{}, false
+	}
 	return before.replica, true
 }
 
+// expect begins a sighting, whose time it returns.
+func (e *Engine) expect(c container.Summary) time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	at := time.Now()
+	e.seen[c.ID] = sighting{at: at, replica: Replica{Project: c.Labels[labelProject], Service: c.Labels[labelService]}}
+	return at
+}
+
+// remember ends a sighting, unless an event about the container came since it was expected.
 func (e *Engine) remember(id string, s sighting) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.seen[id] = s
+	if expected, ok := e.seen[id]; ok && expected.at.Equal(s.at) {
+		e.seen[id] = s
+	}
+}
+
+// hear says that changes of a project are told from here on, until the returned function is called. What was seen before
+// may have changed untold.
+func (e *Engine) hear(project string) (end func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.heard[project]++
+	clear(e.seen)
+	return func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.heard[project]--
+		for id, s := range e.seen {
+			if fresh(s.status) {
+				delete(e.seen, id)
+			}
+		}
+	}
 }
 
 func (e *Engine) forget(id string) {
@@ -211,7 +245,7 @@ func (e *Engine) Changes(ctx context.Context, project string) <-chan struct{} {
 		pause := shortest
 		for ctx.Err() == nil {
 			connected := time.Now()
-			e.watch(ctx, filter, tell)
+			e.watch(ctx, project, filter, tell)
 			if time.Since(connected) > longest {
 				pause = shortest
 			}
@@ -226,11 +260,12 @@ func (e *Engine) Changes(ctx context.Context, project string) <-chan struct{} {
 }
 
 // watch returns when the stream breaks.
-func (e *Engine) watch(ctx context.Context, filter filters.Args, tell func()) {
+func (e *Engine) watch(ctx context.Context, project string, filter filters.Args, tell func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the client's side of the stream
 	e.calls.Add(1)
 	messages, failed := e.api.Events(ctx, events.ListOptions{Filters: filter})
+	defer e.hear(project)()
 	tell()
 	for {
 		select {

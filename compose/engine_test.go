@@ -167,6 +167,7 @@ func TestOnlyWhatChangedIsInspectedAgain(t *testing.T) {
 		{"unhealthy", "running", "Up 3 hours (unhealthy)", "unhealthy", 1},
 		{"still unhealthy", "running", "Up 3 hours (unhealthy)", "unhealthy", 0},
 		{"restarted", "running", "Up 1 second (unhealthy)", "unhealthy", 1},
+		{"restarted again, perhaps", "running", "Up 1 second (unhealthy)", "unhealthy", 1},
 		{"starting", "running", "Up 2 seconds (health: starting)", "starting", 1},
 		{"restarting", "restarting", "Restarting (1) 1 second ago", "", 1},
 		{"restarting, other exit code", "restarting", "Restarting (2) 1 second ago", "", 1},
@@ -186,6 +187,44 @@ func TestOnlyWhatChangedIsInspectedAgain(t *testing.T) {
 	if got := d.inspects("b"); got != 0 {
 		t.Errorf("the other container was inspected %d times", got)
 	}
+}
+
+// Within its first two seconds a container may start again and have the same line in the list.
+func TestAFreshContainerIsRememberedOnlyWhileChangesAreHeard(t *testing.T) {
+	d, e := fake(t)
+	d.set("a", "1", "running", "Up Less than a second (health: starting)", "starting")
+	look := func(what string, want int) {
+		t.Helper()
+		replicas(t, e)
+		if got := d.inspects("a"); got != want {
+			t.Errorf("%s: %d inspects, want %d", what, got, want)
+		}
+	}
+	look("first", 1)
+	look("nobody hears", 1)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	changes := e.Changes(ctx, "shop")
+	<-changes
+	look("seen before anybody heard", 1)
+	look("nothing heard", 0)
+	d.stream <- `{"Type":"container","Action":"start","Actor":{"ID":"a"}}`
+	<-changes
+	look("an event", 1)
+	look("nothing more", 0)
+
+	// An event that comes while the container is inspected: the answer may be older than the event.
+	d.set("a", "1", "running", "Up 1 second (healthy)", "healthy")
+	d.mu.Lock()
+	d.once["GET /containers/a/json"] = func() {
+		d.stream <- `{"Type":"container","Action":"start","Actor":{"ID":"a"}}`
+		<-changes
+	}
+	d.mu.Unlock()
+	look("an event in between", 1)
+	look("after it", 1)
+	look("in the end", 0)
 }
 
 func TestInspectThatDisagreesWithTheListIsNotKept(t *testing.T) {

@@ -103,3 +103,10 @@ func restarted(before, now string, elapsed time.Duration) bool {
 	_, high, okNow := age(now)
 	return ok && okNow && high < low+elapsed
 }
+
+// fresh reports whether a container that starts again right after this status line was written may have the line that is
+// expected of it: the Engine writes whole seconds.
+func fresh(status string) bool {
+	low, _, ok := age(status)
+	return ok && low < 2*time.Second
+}

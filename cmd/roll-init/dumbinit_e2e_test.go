@@ -167,10 +167,10 @@ func TestAPipelineEndsAsAWholeInGroupMode(t *testing.T) {
 	t.Parallel()
 	for line, survivors := range map[string]int{"dumb-init": 0, "dumb-init -c": 4, "roll-init -g": 0} {
 		// Not PID 1 and no subreaper, so that survivors are somebody else's: the outer init's, which counts them.
-		outer := `trap : TERM; ` + below(line) + ` sh -c 'yes | tail >/dev/null & yes | tail >/dev/null & echo ready; wait' & p=$!
-			while ! [ "$(cat /proc/*/comm 2>/dev/null | grep -cxE 'yes|tail')" = 4 ]; do sleep 0.05; done
+		outer := `trap : TERM; ` + below(line) + ` sh -c 'sleep 600 | tail >/dev/null & sleep 600 | tail >/dev/null & echo ready; wait' & p=$!
+			while ! [ "$(cat /proc/*/comm 2>/dev/null | grep -cxE 'sleep|tail')" = 4 ]; do sleep 0.05; done
 			kill -TERM $p; wait $p; echo "code $?"
-			n=4; for i in 1 2 3 4 5 6 7 8 9 10; do n=$(cat /proc/[0-9]*/stat 2>/dev/null | grep -E '\((yes|tail)\) [^Z]' | wc -l); [ $n = ` + fmt.Sprint(survivors) + ` ] && break; sleep 0.05; done; echo "survivors $n"`
+			n=4; for i in 1 2 3 4 5 6 7 8 9 10; do n=$(cat /proc/[0-9]*/stat 2>/dev/null | grep -E '\((sleep|tail)\) [^Z]' | wc -l); [ $n = ` + fmt.Sprint(survivors) + ` ] && break; sleep 0.05; done; echo "survivors $n"`
 		l := born(t, place{Path: "/bin/sh"}, "sh -c", outer)
 		l.says("code 143")
 		l.says(fmt.Sprintf("survivors %d", survivors))

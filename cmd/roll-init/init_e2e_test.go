@@ -19,7 +19,11 @@ import (
 func TestAThousandRacesEndWithoutAZombieOrAHang(t *testing.T) {
 	t.Parallel()
 	const runs = 1000
-	work := make(chan int)
+	work := make(chan int, runs)
+	for i := range runs {
+		work <- i
+	}
+	close(work)
 	var group sync.WaitGroup
 	for range 4 {
 		group.Go(func() {
@@ -41,10 +45,6 @@ func TestAThousandRacesEndWithoutAZombieOrAHang(t *testing.T) {
 			}
 		})
 	}
-	for i := range runs {
-		work <- i
-	}
-	close(work)
 	group.Wait()
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -77,11 +78,28 @@ func (c *counts) line(line []byte, out io.Writer, printed map[string][]string) {
 		}
 		delete(printed, name)
 		if e.Test == "" {
+			c.cutOff(pkg, printed, out)
 			fmt.Fprintf(out, "FAIL  %s %.1fs\n", e.Package, e.Elapsed)
 			if c.packageFailed(pkg) {
 				return // its tests say so already
 			}
 		}
+		c.results[name] = "fail"
+	}
+}
+
+// cutOff fails the tests of a package that its end left without a result, as a time limit does. What they printed has the
+// stacks of all goroutines.
+func (c *counts) cutOff(pkg string, printed map[string][]string, out io.Writer) {
+	for _, name := range slices.Sorted(maps.Keys(printed)) {
+		if !strings.HasPrefix(name, pkg+" ") {
+			continue
+		}
+		for _, text := range printed[name] {
+			fmt.Fprint(out, text)
+		}
+		fmt.Fprintln(out, "CUT OFF", name)
+		delete(printed, name)
 		c.results[name] = "fail"
 	}
 }

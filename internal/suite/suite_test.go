@@ -42,6 +42,25 @@ func TestCountsSumUpTestsAndBrokenPackages(t *testing.T) {
 	}
 }
 
+func TestATestThatATimeLimitCutOffFailsAndIsShown(t *testing.T) {
+	const run = `{"Action":"run","Package":"p","Test":"TestHangs"}
+{"Action":"output","Package":"p","Test":"TestHangs","Output":"panic: test timed out\n"}
+{"Action":"output","Package":"p","Output":"FAIL\tp\n"}
+{"Action":"fail","Package":"p","Elapsed":60}
+`
+	var c counts
+	var out strings.Builder
+	if err := c.read(strings.NewReader(run), &out); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := out.String(), "FAIL\tp\npanic: test timed out\nCUT OFF p TestHangs\nFAIL  p 60.0s\n"; got != want {
+		t.Errorf("wrote %q, want %q", got, want)
+	}
+	if got, want := c.String(), "0 passed, 1 failed"; got != want {
+		t.Errorf("counts = %q, want %q", got, want)
+	}
+}
+
 func TestATestThatRanTwiceCountsOnceAndAFailureStays(t *testing.T) {
 	var c counts
 	for _, run := range []string{
