@@ -254,7 +254,9 @@ func TestEngineOfOneRoll(t *testing.T) {
 	}
 	old := w.until(t, "two are healthy", func(all []Replica) bool { return len(all) == 2 && allReady(all) })
 
-	// A quiet look costs one request.
+	// A quiet look costs one request while changes are heard.
+	<-w.engine.Changes(ctx, w.name)
+	w.replicas(t, "web")
 	before := w.engine.Calls()
 	w.replicas(t, "web")
 	if got := w.engine.Calls() - before; got != 1 {

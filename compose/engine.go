@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -46,6 +47,9 @@ type sighting struct {
 	at      time.Time
 	replica Replica
 }
+
+// expected reports whether the inspect has not been answered yet.
+func (s sighting) expected() bool { return s.status == "" }
 
 // NewEngine returns the Engine behind a client, which has to negotiate its
 // API version (facts.md D6) and must have no request timeout: a stop blocks
@@ -159,28 +163,22 @@ func (e *Engine) expect(c container.Summary) time.Time {
 func (e *Engine) remember(id string, s sighting) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if expected, ok := e.seen[id]; ok && expected.at.Equal(s.at) {
+	if before, ok := e.seen[id]; ok && before.expected() && before.at.Equal(s.at) {
 		e.seen[id] = s
 	}
 }
 
-// hear says that changes of a project are told from here on, until the returned function is called. What was seen before
-// may have changed untold.
+// hear says that changes of a project are told from here on, until the returned function is called.
 func (e *Engine) hear(project string) (end func()) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.heard[project]++
-	clear(e.seen)
-	return func() {
+	change := func(by int) {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		e.heard[project]--
-		for id, s := range e.seen {
-			if fresh(s.status) {
-				delete(e.seen, id)
-			}
-		}
+		e.heard[project] += by
+		// That one started again while nobody heard is told by nothing.
+		maps.DeleteFunc(e.seen, func(_ string, s sighting) bool { return s.expected() || fresh(s.status) })
 	}
+	change(1)
+	return func() { change(-1) }
 }
 
 func (e *Engine) forget(id string) {
