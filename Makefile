@@ -24,8 +24,9 @@ lint: ## gofmt, go vet, staticcheck
 bench: ## where the time of a roll goes
 	$(GO) test -tags e2e -bench . -run '^$$' -benchtime 1x -timeout 60m ./internal/bench
 
-test-engines: ## the end-to-end tests on Engine 20.10 and 28.5
-	@$(GO) run ./internal/suite engines
+ENGINES ?= 20.10 28.5
+test-engines: ## the end-to-end tests on each of ENGINES
+	@$(GO) run ./internal/suite engines $(ENGINES)
 
 SIM_WORLDS ?= 100000
 sim: ## many random worlds with faults

@@ -2,7 +2,8 @@
 //
 //	suite lint      gofmt, go vet, staticcheck
 //	suite test      lint, unit tests, then end-to-end tests on the lab, which is taken down at the end in any case
-//	suite engines   the end-to-end tests on each engine that the lab can provide
+//	suite engines [VERSION...]
+//	                the end-to-end tests on each engine that the lab can provide
 package main
 
 import (

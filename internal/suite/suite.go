@@ -26,15 +26,22 @@ type suite struct {
 }
 
 func (s *suite) run(ctx context.Context, args []string) error {
-	switch strings.Join(args, " ") {
-	case "lint":
+	verb, rest := "", []string(nil)
+	if len(args) > 0 {
+		verb, rest = args[0], args[1:]
+	}
+	switch {
+	case verb == "lint" && len(rest) == 0:
 		return s.lint(ctx)
-	case "test":
+	case verb == "test" && len(rest) == 0:
 		err := errors.Join(s.lint(ctx), s.goTest(ctx, "unit tests", "./..."), s.onLab(ctx, ""))
 		return s.conclude(err)
-	case "engines":
+	case verb == "engines":
 		var err error
-		for _, version := range []string{"20.10", "28.5"} {
+		if len(rest) == 0 {
+			rest = []string{"20.10", "28.5"}
+		}
+		for _, version := range rest {
 			s.tests.where = "engine " + version + ":"
 			err = errors.Join(err, s.onLab(ctx, version))
 		}
