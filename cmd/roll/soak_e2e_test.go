@@ -33,7 +33,7 @@ services:
     environment: {MARKER: /tmp/drain}
     volumes: [/data]
     stop_grace_period: 5s
-    healthcheck: {test: ["CMD", "/replica", "health"], interval: 500ms, timeout: 5s, retries: 1}
+    healthcheck: {test: ["CMD", "/replica", "health"], interval: 200ms, timeout: 5s, retries: 1}
     deploy: {replicas: 1, update_config: {monitor: 0s}}
     labels:
       traefik.enable: "true"
