@@ -320,8 +320,10 @@ func (j *judge) manager(p *Process, known *program.Program, s program.Signal) {
 		j.killed(p, fmt.Sprintf("%s on %s: %s", known.Name, s, known.Term), Certain, "an init that stops what it has started: supervisord, s6-overlay")
 		return
 	}
+	// s6-overlay, whose scan directory this is, diverts QUIT to a script of its own; s6 alone takes it as TERM.
+	plain := known.Name == "s6" && s == program.QUIT && !slices.Contains(p.Args, "/run/service")
 	switch {
-	case slices.Contains(known.Graceful, s):
+	case slices.Contains(known.Graceful, s), plain:
 		j.add(OK, Fine, Likely, fmt.Sprintf("%s on %s: %s", known.Name, s, known.Term), fmt.Sprintf("process %q", p), "")
 	case slices.Contains(known.Dropped, s):
 		j.add(Dropped, Error, Certain, fmt.Sprintf("%s on %s: %s", known.Name, s, known.Term), fmt.Sprintf("process %q", p), "the application itself as the command")

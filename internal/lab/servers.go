@@ -35,7 +35,9 @@ var serverPackages = []string{
 	"tini", "dumb-init", "catatonit", "supervisor",
 	"nginx-light", "php8.2-fpm", "apache2-bin", "haproxy",
 	"gunicorn", "uwsgi-core", "uwsgi-plugin-python3", "celery", "python3-redis", "redis-server",
-	"puma", "unicorn", "nodejs", "openjdk-17-jre-headless", "ecj",
+	"puma", "unicorn", "ruby-sidekiq", "nodejs", "openjdk-17-jre-headless", "ecj", "erlang-base", "perl-base", "php8.2-cli",
+	"python3-django", "python3-flask", "python3-waitress", "s6", "runit",
+	"util-linux", "sudo", "gosu", "strace", "time",
 }
 
 // nodePackages are what Debian lacks, or cuts into hundreds of packages.
@@ -45,12 +47,16 @@ var nodePackages = []string{"npm@10.9.4", "nodemon@3.1.14", "pm2@7.0.4"}
 // it imports, at its start and into its own layer.
 var pythonFolders = []string{"/usr/lib/python3", "/usr/lib/python3.11"}
 
+// pamForRoot lets root become anybody; the packages' own rules include files that only a configuration makes.
+const pamForRoot = "auth sufficient pam_rootok.so\naccount required pam_permit.so\nsession required pam_permit.so\n"
+
 // serverFiles are what maintainer scripts would have made: packages are unpacked, never configured.
 var serverFiles = map[string]string{
 	"etc/passwd": "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www-data:/var/www:/usr/sbin/nologin\n" +
 		"nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
 	"etc/group":         "root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\n",
 	"etc/nsswitch.conf": "hosts: files dns\n",
+	"etc/pam.d/su":      pamForRoot, "etc/pam.d/runuser": pamForRoot, "etc/pam.d/sudo": pamForRoot,
 }
 
 // serverLinks are symbolic links that maintainer scripts would have made, as link and target.

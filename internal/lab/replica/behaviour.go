@@ -20,6 +20,8 @@ const (
 	AtOnce Grace = "exit"
 	// Ignore serves on until it is killed.
 	Ignore Grace = "ignore"
+	// Unasked never asks for the signal, so that the Go runtime dies of it.
+	Unasked Grace = "none"
 )
 
 // Behaviour is everything that the environment can ask of a replica.
@@ -34,7 +36,7 @@ type Behaviour struct {
 	Crash        bool          // CRASH: exit 3 at once
 	FaultsFrom   int           // FAULTS_FROM=5:/shared/start: only the fifth start and later ones that are counted in
 	Counter      string        // these files, /shared/start.1 and so on, have the four faults above; 0 means every start
-	Grace        Grace         // GRACE: graceful, exit or ignore
+	Grace        Grace         // GRACE: graceful, exit, ignore or none
 	GraceFor     time.Duration // GRACE_FOR: how long open WebSockets and TCP connections may last after the stop signal
 	Marker       string        // MARKER: a file whose presence makes it unhealthy
 	Heartbeat    string        // HEARTBEAT: the file that a worker touches every second
@@ -60,9 +62,9 @@ func behaviourFrom(getenv func(string) string) (Behaviour, error) {
 		b.Grace = Grace(v)
 	}
 	switch b.Grace {
-	case Graceful, AtOnce, Ignore:
+	case Graceful, AtOnce, Ignore, Unasked:
 	default:
-		return b, fmt.Errorf("GRACE=%s: want graceful, exit or ignore", b.Grace)
+		return b, fmt.Errorf("GRACE=%s: want graceful, exit, ignore or none", b.Grace)
 	}
 	for name, field := range map[string]*int{"PORT": &b.Port, "TCP_PORT": &b.TCPPort} {
 		if v := getenv(name); v != "" {

@@ -14,9 +14,10 @@ import (
 )
 
 func main() {
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
-	flips := make(chan os.Signal, 8)
-	signal.Notify(flips, syscall.SIGUSR1, syscall.SIGUSR2)
+	stop, flips := make(chan os.Signal, 1), make(chan os.Signal, 8)
+	if os.Getenv("GRACE") != string(Unasked) {
+		signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+		signal.Notify(flips, syscall.SIGUSR1, syscall.SIGUSR2)
+	}
 	os.Exit(run(context.Background(), os.Args[1:], os.Getenv, os.Stdout, stop, flips))
 }

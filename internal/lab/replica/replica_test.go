@@ -249,7 +249,7 @@ func TestLinesAreGreetedAndEchoed(t *testing.T) {
 
 func TestABadVariableIsRefusedWithWhatToWrite(t *testing.T) {
 	for _, c := range []struct{ name, value, want string }{
-		{"GRACE", "maybe", "replica: GRACE=maybe: want graceful, exit or ignore\n"},
+		{"GRACE", "maybe", "replica: GRACE=maybe: want graceful, exit, ignore or none\n"},
 		{"PORT", "http", "replica: PORT=http: want a port number\n"},
 		{"BOOT_DELAY", "5", "replica: BOOT_DELAY=5: want a duration such as 2s\n"},
 		{"FAULTS_FROM", "5", "replica: FAULTS_FROM=5: want a number and a path, such as 5:/shared/start\n"},

@@ -1,0 +1,1 @@
+Sidekiq.configure_server { |config| config.redis = { url: "redis://redis/0" } }
