@@ -164,12 +164,13 @@ func (c *container) signal(by *Session, grace time.Duration) {
 	c.w.changed()
 }
 
-// perish is a death that is nobody's doing but the application's.
+// perish is a death that is nobody's doing but the application's, also while
+// it finishes its requests.
 func (c *container) perish(code int, oom bool) {
 	if !c.stopping {
 		c.w.deaths++
-		c.w.dead[c.address] = true
 	}
+	c.w.dead[c.address] = true
 	c.die(code, oom)
 }
 

@@ -351,9 +351,7 @@ func (w *World) changed() {
 	}
 	for _, r := range w.routers {
 		for _, server := range r.servers {
-			if !w.dead[server.Addr()] && !slices.ContainsFunc(w.sorted(), func(c *container) bool {
-				return c.address == server.Addr() && (c.up() || c.version.Crashes > 0) // a crash is nobody's stop signal
-			}) {
+			if !w.dead[server.Addr()] && !slices.ContainsFunc(w.sorted(), func(c *container) bool { return c.address == server.Addr() && c.up() }) {
 				w.violate("%s sends requests to %s, which does not answer", r.name, w.nameOf(server.Addr()))
 			}
 		}
