@@ -601,12 +601,13 @@ func (m *machine) leave(s *slot, l *leg, r compose.Replica, there bool) error {
 		case len(keys) > 0:
 			l.routed = true
 			m.see(s, l, "still in %s", strings.Join(keys, ", "))
-		case l.routed || late <= 0:
+		case l.routed && (l.deaf == nil || !r.Ready()) || late <= 0:
 			m.enter(s, l, Settling)
 			return nil
 		default:
-			// It was healthy and is in no router yet: a change that lets it in
-			// may be on its way, held back by the router's throttle.
+			// It was healthy and is in no router yet, or became so because it does
+			// not hear its flip: a change that lets it in may be on its way, held
+			// back by the router's throttle.
 			m.see(s, l, "in no router yet; a change may be on its way")
 			m.wake(late)
 			return nil

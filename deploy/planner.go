@@ -131,7 +131,7 @@ func sort(goal Goal, s Snapshot, p *Plan) (cast, error) {
 		case surplus > 0:
 			surplus--
 			c.out = append(c.out, k)
-		case !k.replica.Ready() || p.Gated && s.provable() && !k.routed:
+		case !k.replica.Ready() || sinks(k.replica, s.Ways[k.replica.ID]) || p.Gated && s.provable() && !k.routed:
 			c.adopt = append(c.adopt, k)
 		default:
 			c.stay = append(c.stay, k)
@@ -145,6 +145,12 @@ func sort(goal Goal, s Snapshot, p *Plan) (cast, error) {
 // waiting for it or by un-flipping it.
 func beyondRepair(r compose.Replica, way string) bool {
 	return r.State == compose.Restarting || r.Health == compose.Unhealthy && (way == "" || way == "none")
+}
+
+// sinks reports whether a replica that Docker still calls healthy fails its
+// probes: a roll that was killed after its flip leaves it so.
+func sinks(r compose.Replica, way string) bool {
+	return r.Health == compose.Healthy && r.FailingStreak > 0 && way != "" && way != "none"
 }
 
 // leftover is why a container that does not run is removed: Compose counts it
@@ -181,8 +187,11 @@ func fill(p *Plan, s Snapshot, c cast) {
 		if r.Ready() {
 			slot.Reason = "no router sends requests to it yet"
 		}
-		if way := s.Ways[r.ID]; r.Health == compose.Unhealthy && way != "" && way != "none" {
+		if way := s.Ways[r.ID]; way != "" && way != "none" && (r.Health == compose.Unhealthy || sinks(r, way)) {
 			slot.Unflip, slot.AdoptWay, slot.Ready, slot.Reason = true, way, unflipBudget(r.Healthcheck), "it is unhealthy, perhaps told so by an interrupted roll"
+			if sinks(r, way) {
+				slot.Reason = "its last probe failed, perhaps told to by an interrupted roll"
+			}
 		}
 		if len(outs) > 0 {
 			leave(&slot, outs[0], s)

@@ -293,6 +293,24 @@ roll web to 2 replicas: adopt 1, keep 1
 `,
 		},
 		{
+			name:     "a current replica whose last probe failed is un-flipped too: it may be on its way out of service",
+			goal:     rollGoal,
+			snapshot: seen(webService(2), current(1), current(2, func(r *compose.Replica) { r.FailingStreak = 1 })),
+			want: `
+roll web to 2 replicas: adopt 1, keep 1
+  order        start-first (default)
+  window       all at once (default)
+  strength     never fewer than 2 replicas in service
+  proof        asks traefik
+  on failure   rollback (default)
+  slot 1
+    un-flip    shop-web-2: its last probe failed, perhaps told to by an interrupted roll
+    healthy    within 14s (interval 1s)
+    routed     in traefik web@docker, within 30s
+  stay         shop-web-1: current
+`,
+		},
+		{
 			name:     "an unhealthy current replica that nobody can un-flip is replaced",
 			goal:     rollGoal,
 			snapshot: with(seen(webService(2), current(1), current(2, being(compose.Unhealthy))), func(s *Snapshot) { s.Ways = map[string]string{} }),

@@ -150,6 +150,19 @@ func TestABadVersionIsUndone(t *testing.T) {
 	}
 }
 
+// The old ones get their stop signal and finish their requests for longer than
+// `monitor`: that the new ones break meanwhile is not forgotten.
+func TestANewVersionThatBreaksWhileOldReplicasFinishIsUndone(t *testing.T) {
+	old := deploytest.Version{Linger: 20 * time.Second, Serves: true, Grace: 30 * time.Second}
+	inWorld(t, deploytest.Options{Replicas: 2, Version: old}, func(s *stage) {
+		result := s.run(s.t.Context(), deploytest.Version{Name: "v2", Crashes: 6500 * time.Millisecond, Restart: true}, 2, compose.Update{})
+		s.expect(result, deploy.RolledBack, "web-1 v1 running healthy", "web-2 v1 running healthy")
+		if len(result.Failures) == 0 || !strings.Contains(result.Failures[0].Err.Error(), "after it came into service") {
+			t.Errorf("failures %+v", result.Failures)
+		}
+	})
+}
+
 func TestAFlipThatDoesNothingIsFoundOutWithinAnInterval(t *testing.T) {
 	for _, skew := range []time.Duration{0, time.Hour, -time.Hour} {
 		old := deploytest.Version{Ineffective: true, Check: &compose.Healthcheck{Test: []string{"CMD", "check"}, Interval: 20 * time.Second, Timeout: time.Second, Retries: 3}}

@@ -45,6 +45,7 @@ type slot struct {
 	freed     time.Time       // when it left its place in the window
 	homed     bool            // it went back by way of homing
 	home      time.Time       // when its way back ended
+	broke     error           // why its new replica failed while the old one could no longer return
 	cause     error           // why it failed
 	undoErr   error
 }
@@ -129,6 +130,7 @@ func (m *machine) progress(s *slot) {
 		case s.in != nil && !stopFirst && !s.pastReturn():
 			m.watchNew(s)
 		case !s.out.done():
+			m.heed(s)
 		case m.rollsBack() && s.kept != nil:
 			m.goBack(s)
 		case stopFirst && s.in != nil:
@@ -150,6 +152,10 @@ func (m *machine) monitor(s *slot) {
 	if !m.monitored(s) || m.world.at.Before(s.in.since) {
 		return
 	}
+	if s.broke != nil {
+		m.fail(s, s.in, s.broke)
+		return
+	}
 	r, there := m.world.replicas[s.in.id]
 	if err := s.in.broken(r, there); err != nil {
 		m.fail(s, s.in, fmt.Errorf("%w, %s after it came into service", err, short(time.Since(s.in.arrived))))
@@ -163,7 +169,24 @@ func (m *machine) monitor(s *slot) {
 // back to.
 func (m *machine) monitored(s *slot) bool {
 	return s.stage == done && s.in != nil && s.out != nil && m.turned == nil && !m.interrupted &&
-		time.Since(s.in.arrived) < m.plan.Policy.Monitor.Value
+		(s.broke != nil || time.Since(s.in.arrived) < m.plan.Policy.Monitor.Value)
+}
+
+// heed notes that a slot's new replica breaks within `monitor` while the old
+// one finishes its requests, for longer than that perhaps: the slot goes back
+// when that one has stopped.
+func (m *machine) heed(s *slot) {
+	if s.in == nil || s.in.arrived.IsZero() || s.broke != nil || m.world.at.Before(s.in.since) {
+		return
+	}
+	after := time.Since(s.in.arrived)
+	if after >= m.plan.Policy.Monitor.Value {
+		return
+	}
+	r, there := m.world.replicas[s.in.id]
+	if err := s.in.broken(r, there); err != nil {
+		s.broke = fmt.Errorf("%w, %s after it came into service", err, short(after))
+	}
 }
 
 // monitoring reports whether any replica is still on probation.

@@ -28,8 +28,8 @@ type container struct {
 	streak   int
 	probes   []compose.Probe
 	probed   int
-	fooled   bool // a probe that lied changed its health
-	deafened bool // a probe that lied passed after its flip: it looks deaf
+	fooled   time.Time // when a probe that lied last changed its health
+	deafened bool      // a probe that lied passed after its flip: it looks deaf
 	restarts int
 	exit     int
 	oom      bool
@@ -124,7 +124,7 @@ func (c *container) probe() {
 		}
 		if c.health != before {
 			if lie {
-				c.w.excused, c.fooled = true, true
+				c.w.excused, c.fooled = true, time.Now()
 			}
 			c.w.event()
 		}

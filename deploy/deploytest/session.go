@@ -220,7 +220,7 @@ func (s *Session) Inspect(ctx context.Context, id string) (compose.Replica, erro
 // ended is stopped.
 func (s *Session) Stop(ctx context.Context, id string, grace *time.Duration) error {
 	var ended chan struct{}
-	life, before := s.asked(id)
+	life := s.life(id)
 	err := s.call(ctx, "stop", id, func() error {
 		c, err := s.find(id)
 		if errors.Is(err, compose.ErrGone) {
@@ -235,11 +235,14 @@ func (s *Session) Stop(ctx context.Context, id string, grace *time.Duration) err
 			return nil
 		}
 		// One that died and was started again while the request was on its way
-		// is another than the caller meant, and a probe that lied then may have
-		// brought it back, behind a Traefik that cannot be asked at any time:
-		// nobody could have known.
-		known := c.life == life && (!c.fooled || before && !s.w.options.NoAPI)
+		// is another than the caller meant, and a probe that lied a moment ago, at
+		// most two slow answers, or any time behind a Traefik that cannot be asked,
+		// may have brought it back: nobody could have known.
+		fooled := !c.fooled.IsZero() && (time.Since(c.fooled) < 6*time.Second || s.w.options.NoAPI)
+		known := c.life == life && !fooled
 		switch {
+		case c.life != life:
+			s.w.dead[c.address] = true
 		case !s.w.routed(c) || c.version.NoWay || c.version.Losses || s.w.options.Worker:
 		case (c.version.Ineffective || c.deafened) && c.version.Name == s.w.declared.Name:
 			s.w.dead[c.address] = true // a new one that does not hear its flip can leave in no other way
@@ -267,15 +270,14 @@ func (s *Session) Stop(ctx context.Context, id string, grace *time.Duration) err
 	}
 }
 
-// asked is what a container was when a request for it was made: which of its
-// lives it was in, and whether it was routed.
-func (s *Session) asked(id string) (life int, routed bool) {
+// life is which of its lives a container was in when a request for it was made.
+func (s *Session) life(id string) int {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	if c, there := s.w.containers[id]; there {
-		return c.life, s.w.routed(c)
+		return c.life
 	}
-	return 0, false
+	return 0
 }
 
 // Remove deletes a container that has ended.
