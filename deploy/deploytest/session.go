@@ -234,19 +234,19 @@ func (s *Session) Stop(ctx context.Context, id string, grace *time.Duration) err
 		case c.state != compose.Running:
 			return nil
 		}
-		// One that died and was started again while the request was on its way
-		// is another than the caller meant, and a probe that lied a moment ago, at
-		// most two slow answers, or any time behind a Traefik that cannot be asked,
-		// may have brought it back: nobody could have known.
-		fooled := !c.fooled.IsZero() && (time.Since(c.fooled) < 6*time.Second || s.w.options.NoAPI)
-		known := c.life == life && !fooled
+		// One that died and was started again a moment ago, or while the request
+		// was on its way, is another than the caller meant, and a probe that lied a
+		// moment ago, or any time behind a Traefik that cannot be asked, may have
+		// brought it back: nobody could have known.
+		const moment = 6 * time.Second // two slow answers
+		fooled := !c.fooled.IsZero() && (time.Since(c.fooled) < moment || s.w.options.NoAPI)
 		switch {
-		case c.life != life:
+		case c.life != life, c.restarts > 0 && time.Since(c.started) < moment:
 			s.w.dead[c.address] = true
 		case !s.w.routed(c) || c.version.NoWay || c.version.Losses || s.w.options.Worker:
 		case (c.version.Ineffective || c.deafened) && c.version.Name == s.w.declared.Name:
 			s.w.dead[c.address] = true // a new one that does not hear its flip can leave in no other way
-		case known:
+		case !fooled:
 			s.w.violate("%s got its stop signal while it was routed", c.name)
 		default:
 			s.w.dead[c.address] = true
