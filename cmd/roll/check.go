@@ -245,7 +245,7 @@ func (c *checkup) look(ctx context.Context) error {
 	gone := make([]bool, len(targets))
 	var kills []check.Kill
 	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(8)
+	group.SetLimit(64) // most of it waits: Engine 20.10 takes up to a second to tell a container's counts
 	if c.options.has(layerReplicas) {
 		for i, r := range targets {
 			if !r.Running() {
